@@ -1,0 +1,97 @@
+// The one door to the operating system's files: every read, write, mapping, lock and sync of a
+// store goes through File and FileSystem, so that tests can lose, tear, reorder and fail them.
+//
+// Thread safety: a File may be used by several threads at once, as its descriptor may.
+// Errors: StorageError with errno, naming the path and the call. EINTR is retried, short writes go on.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pyrsistence/types.hpp"
+
+namespace pyrsistence::os {
+
+namespace fs = std::filesystem;
+
+enum class Access { read_only, read_write };
+enum class Lock { shared, exclusive };
+
+/// A mapped range of a file; unmapped when destroyed.
+class Mapping {
+public:
+    Mapping(std::byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+    virtual ~Mapping() = default;
+    Mapping(const Mapping&) = delete;
+    Mapping& operator=(const Mapping&) = delete;
+
+    std::byte* data() const noexcept { return data_; }
+    std::size_t size() const noexcept { return size_; }
+    /// Asks the kernel to read [offset, offset + length) ahead. Never fails.
+    virtual void will_need(std::size_t offset, std::size_t length) const noexcept;
+
+private:
+    std::byte* data_;
+    std::size_t size_;
+};
+
+class File {
+public:
+    virtual ~File() = default;
+
+    /// Reads up to buffer.size() bytes; returns fewer only at the end of the file.
+    virtual std::size_t read(MutableBytes buffer, std::uint64_t offset) = 0;
+    /// Writes all bytes or throws.
+    virtual void write(Bytes bytes, std::uint64_t offset) = 0;
+    /// Writes the parts one after the other from offset on, by as few calls as the system allows.
+    virtual void write(std::span<const Bytes> parts, std::uint64_t offset) = 0;
+    /// Makes what was written durable (fdatasync).
+    virtual void sync() = 0;
+    /// Reserves disk space for [offset, offset + length) and lengthens the file to cover it.
+    virtual void allocate(std::uint64_t offset, std::uint64_t length) = 0;
+    virtual void truncate(std::uint64_t size) = 0;
+    virtual std::uint64_t size() const = 0;
+    /// Maps the range shared and advised MADV_RANDOM (a written page then dirties 4 KiB, not a
+    /// folio). The range may reach beyond the end of the file; touching it there is the caller's fault.
+    virtual std::unique_ptr<Mapping> map(std::uint64_t offset, std::size_t length, Access) = 0;
+
+    /// Open-file-description lock on one byte; false if another process (or File) holds it.
+    virtual bool try_lock(std::uint64_t offset, Lock) = 0;
+    virtual void unlock(std::uint64_t offset) = 0;
+    /// Device and inode, which tell whether two paths are one file.
+    struct Identity {
+        std::uint64_t device, inode;
+        auto operator<=>(const Identity&) const = default;
+    };
+    virtual Identity identity() const = 0;
+    /// Gives up the descriptor without touching the file; for the child of a fork.
+    virtual void abandon() noexcept = 0;
+};
+
+/// Where files come from. The default is the POSIX one; tests pass their own.
+class FileSystem {
+public:
+    virtual ~FileSystem() = default;
+
+    /// Opens an existing file, refusing symbolic links. Throws StorageError(ENOENT) if missing.
+    virtual std::unique_ptr<File> open(const fs::path&, Access) = 0;
+    /// Creates a new file with mode 0600; it must not exist.
+    virtual std::unique_ptr<File> create(const fs::path&) = 0;
+    /// Creates a directory with mode 0700; false if it was there already.
+    virtual bool create_directory(const fs::path&) = 0;
+    virtual void rename(const fs::path& from, const fs::path& to) = 0;
+    virtual void remove(const fs::path&) = 0;
+    /// Names in a directory, sorted; throws StorageError if it cannot be read.
+    virtual std::vector<std::string> list(const fs::path&) = 0;
+    /// Makes creations, renames and removals in the directory durable.
+    virtual void sync_directory(const fs::path&) = 0;
+
+    static FileSystem& posix();
+};
+
+/// Bytes of memory that this process may use: the machine's, or its cgroup's (v1 or v2) if less.
+std::uint64_t available_memory();
+
+}  // namespace pyrsistence::os
