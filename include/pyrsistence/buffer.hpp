@@ -46,7 +46,7 @@ public:
 private:
     static constexpr std::size_t kInline = 240;
 
-    void grow(std::size_t count) {
+    [[gnu::noinline, gnu::cold]] void grow(std::size_t count) {
         const std::size_t capacity = std::max(2 * capacity_, size_ + count);
         auto larger = std::make_unique_for_overwrite<std::byte[]>(capacity);
         std::memcpy(larger.get(), data_, size_);

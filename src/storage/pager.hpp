@@ -6,14 +6,20 @@
 //
 // Thread safety: every function is called under the store's lock, except write_sealed() and
 // sync(), which the checkpoint thread calls without it.
-// Page pointers stay valid until the next reserve(), write_extent(), seal(), retire() or
-// restore; within one step of an operation nothing moves.
+// Page pointers stay valid until the next reserve(), write_extent(), claim(), seal(), drop(), retire()
+// or trim(); within one step of an operation nothing moves, but a page that has been released
+// may be overwritten by the next allocate() or write().
 // Invariants: a frame exists for a page iff its newest content is not in the file; a page with
 // epoch() in its header belongs to no seal; nothing durable refers to a page born after the last
 // durable checkpoint.
 #pragma once
 
+#include <atomic>
+#include <deque>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <unordered_map>
 #include <vector>
 
 #include "os/file.hpp"
@@ -66,7 +72,10 @@ public:
     // --- writing; every call below that changes pages REQUIRES reserve() since the step began
     /// Makes room for a step: kStepFrames frames and as many pages of file. May write out old
     /// frames, lengthen the file and replace the mapping. Throws StorageError; nothing has changed then.
-    void reserve();
+    void reserve() {
+        if (frames_free_ >= kStepFrames && space_.page_count() + kStepFrames <= page_limit_) [[likely]] return;
+        reserve_slowly();
+    }
     /// A new zeroed page of the current epoch with its header set.
     std::byte* allocate(PageKind kind, unsigned level, PageId& id);
     /// The page for writing; `id` becomes the new id if the page had to be copied.
@@ -87,45 +96,113 @@ public:
     ExtentRef write_extent(Bytes bytes);
     /// Extents always outlive the newest seal: a log record may refer to them.
     void release(const ExtentRef&);
-    /// Recovery: takes the extent's pages, which a log record refers to. Throws CorruptionError if in use.
+    /// Recovery: takes the extent's pages, which a log record refers to. All extents of the log are
+    /// claimed before the first page is allocated. Throws CorruptionError if a page is in use or
+    /// lies behind the end of the file.
     void claim(const ExtentRef&);
     /// True if an extent was written since the last sync() of the data file.
-    bool extents_outstanding() const noexcept;
+    bool extents_outstanding() const noexcept { return extents_written_ != extents_synced_; }
     /// Bytes of extents written since the last seal; they count towards the next checkpoint.
-    std::uint64_t extent_bytes_since_seal() const noexcept;
+    std::uint64_t extent_bytes_since_seal() const noexcept { return extent_bytes_; }
 
     // --- seals and checkpoints
     std::uint64_t epoch() const noexcept { return epoch_; }
     /// Ends the epoch: what has been written so far never changes any more. Writes the space map
     /// (so it may throw StorageError; the caller then restores the store). The seal is held until drop().
+    /// A read_only pager writes nothing and repeats the space map that it was opened with.
     PagerState seal();
     /// Nobody needs the seal of this epoch any more: its dead pages are handed on or become free.
     void drop(std::uint64_t epoch);
     /// Checkpoint thread, without the lock: writes the frames of all seals so far, in page order.
+    /// After StorageError it may be called again and starts over. At most one thread at a time.
     void write_sealed();
     /// Checkpoint thread, without the lock: fdatasync of the data file.
     void sync();
     /// Under the lock: frees up to `limit` written frames; true when none is left.
     bool retire(std::size_t limit);
-    /// Cuts a free tail off the file.
-    void trim();
+    /// Cuts a free tail off the file; some slack stays unless `exact`.
+    void trim(bool exact = false);
 
     // --- figures and checks
     PageId page_count() const noexcept { return space_.page_count(); }
     std::uint64_t live_pages() const noexcept { return space_.live_pages(); }
-    std::size_t frames_in_use() const noexcept;
-    /// True when a checkpoint would free frames that the next step may need.
+    std::size_t frames_in_use() const noexcept { return frames_.size() - free_stack_.size(); }
+    std::size_t frame_capacity() const noexcept { return frame_capacity_; }
+    /// True when few frames are free and a pending checkpoint (write_sealed, retire) would free some:
+    /// the store should wait for it, since frames that belong to a seal cannot be written out early.
     bool frames_scarce() const noexcept;
     const SpaceMap& space() const noexcept { return space_; }
 
 private:
-    static constexpr std::uint32_t kUnread = 0;     ///< page_state_: not yet verified
-    static constexpr std::uint32_t kVerified = 1;   ///< in the mapping, checked
-    static constexpr std::uint32_t kFirstFrame = 2; ///< else the index of its frame
+    static constexpr std::uint32_t kUnread = 0;      ///< page_state_: not yet verified
+    static constexpr std::uint32_t kVerified = 1;    ///< in the mapping, checked
+    static constexpr std::uint32_t kExtent = 2;      ///< first page of an extent whose checksum was checked
+    static constexpr std::uint32_t kFirstFrame = 3;  ///< else the index of its frame
+    static constexpr std::uint64_t kNoBirth = 0;     ///< of extents: they outlive the newest seal
+
+    /// What the arena's page of the same index holds.
+    struct Frame {
+        PageId page = 0;             ///< 0: the frame is free
+        std::uint32_t position = 0;  ///< in fresh_, or in sealed_ if its batch is not handed over
+        std::uint32_t batch = 0;     ///< 0: of the current epoch, else of a seal
+        bool orphan = false;         ///< nobody needs the page, but it may be about to be written
+    };
+    struct SealedFrame {
+        std::uint32_t frame;
+        PageId page;  ///< 0: given back before it was handed over
+    };
+    /// A run that the seal it is listed under can reach and the current state cannot.
+    struct Dead {
+        PageId first;
+        std::uint64_t pages;
+        std::uint64_t birth;
+    };
+    struct Seal {
+        std::uint64_t epoch;
+        std::vector<Dead> dead;
+    };
+    struct Unmap {
+        std::size_t bytes;
+        void operator()(void* place) const noexcept;
+    };
+    template <class T>
+    using Region = std::unique_ptr<T, Unmap>;
+    /// A page to be written and where its bytes are.
+    struct Write {
+        PageId page;
+        std::byte* bytes;
+    };
 
     std::byte* frame(std::uint32_t index) const { return arena_ + std::size_t{index} * kPageSize; }
+    Frame& frame_info(std::uint32_t index) { return frames_[index - kFirstFrame]; }
     const std::byte* read_slowly(PageId id);
     std::byte* write_slowly(PageId& id);
+    void verify(PageId id, const std::byte* page) const;
+    static SpaceMap open_space(os::File&, const PagerState&);
+
+    void open_arena();
+    void reserve_slowly();
+    void resize_states(PageId pages);
+    void cover(PageId pages);
+    void map_file(PageId pages);
+    void update_limit();
+    void lengthen(PageId pages);
+
+    std::byte* take_frame(PageId id);
+    void free_frame(std::uint32_t index);
+    void forget_fresh(const Frame&);
+    bool give_back_frame(std::uint32_t index);
+    void evict(std::size_t count);
+    void write_pages(std::vector<Write>&);
+
+    PageId new_page();
+    void release_run(const Dead&);
+    void recycle(PageId first, std::uint64_t pages);
+    void place_extent(PageId first, Bytes bytes);
+    const std::byte* extent_place(const ExtentRef&) const;
+    void write_map_pages(PageId first, Bytes bytes);
+    void seal_frames();
+    void compact_sealed();
 
     os::File& file_;
     std::byte* arena_ = nullptr;
@@ -134,7 +211,34 @@ private:
     const std::byte* map_ = nullptr;
     std::uint64_t epoch_;
     SpaceMap space_;
-    // ... implementation state
+    std::size_t frames_free_ = 0;
+    PageId page_limit_ = 0;  ///< ids below this may be written: they have a state and room in the file
+
+    const bool read_only_;
+    const std::uint64_t opened_epoch_;  ///< of the seal that the pager began with
+    ExtentRef space_directory_;         ///< of the last seal
+    PageId file_pages_ = 0;             ///< whole pages in the file
+    std::shared_ptr<os::Mapping> mapping_;  ///< shared with write_extent(), whose bytes may lie in it
+    Region<std::uint32_t> states_;
+    Region<std::byte> arena_region_;
+
+    std::size_t frame_capacity_ = 0;
+    std::vector<Frame> frames_;               ///< of every arena page used so far
+    std::vector<std::uint32_t> free_stack_;
+    std::vector<std::uint32_t> fresh_;        ///< frames of the current epoch, roughly oldest first
+
+    std::deque<Seal> seals_;                                  ///< held, oldest first
+    std::unordered_map<PageId, std::uint64_t> map_births_;    ///< pages of the space map, if written by us
+    std::map<PageId, std::unique_ptr<std::byte[]>> private_;  ///< extents of a read_only pager
+    std::uint64_t extent_bytes_ = 0;
+    std::atomic<std::uint64_t> extents_written_ = 0;
+    std::atomic<std::uint64_t> extents_synced_ = 0;
+
+    std::mutex hand_over_;              ///< guards the next three, shared with the checkpoint thread
+    std::uint32_t batch_ = 1;           ///< of sealed_; smaller ones have been handed over
+    std::vector<SealedFrame> sealed_;   ///< written by the next write_sealed()
+    std::vector<SealedFrame> written_;  ///< to be freed by retire()
+    std::vector<SealedFrame> writing_;  ///< only write_sealed() touches it
 };
 
 }  // namespace pyrsistence::storage

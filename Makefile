@@ -1,0 +1,90 @@
+# The one entry point of a fresh clone: `make help` lists the targets.
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+JOBS ?= $(shell nproc)
+# Tests multiply their numbers of random operations by this; see CONTRIBUTING.md.
+SANITIZE_SCALE ?= 0.1
+
+# Tools that setup puts into .venv are found there; everything else where it was.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+VENV_PYTHON := .venv/bin/python
+SUITES := check-layers test-consumer test-cpp test-sanitize test-python
+# What the installed Python package is made from.
+PACKAGE_SOURCES = $(shell find include src bindings python/pyrsistence cmake CMakeLists.txt pyproject.toml \
+                    -type f -not -name '*.pyc' -not -name _core.pyi)
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*##  *\(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+setup:  ## Install what is missing: system packages, and Python packages in .venv
+	@[ -n "$${SETUP_DONE-}" ] || tools/setup.sh test
+
+setup-build:
+	@tools/setup.sh build
+
+build: setup  ## Compile the engine and the C++ tests in build/, warnings as errors
+	@cmake -S . -B build --log-level=WARNING -DCMAKE_BUILD_TYPE=Release -DPYRSISTENCE_WERROR=ON
+	@cmake --build build --parallel $(JOBS)
+
+test: setup  ## Run every test suite and print a summary; fails if one fails
+	+@MAKE="$(MAKE)" SETUP_DONE=1 tools/run_suites.sh $(SUITES)
+
+test-cpp: build  ## Run the C++ tests
+	@ctest --test-dir build --output-on-failure --parallel $(JOBS) --no-tests=error
+
+test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer
+	@cmake -S . -B build-sanitize --log-level=WARNING -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPYRSISTENCE_SANITIZE=ON \
+	    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+	@cmake --build build-sanitize --target pyrsistence_tests --parallel $(JOBS)
+	@PYRSISTENCE_TEST_SCALE=$${PYRSISTENCE_TEST_SCALE:-$(SANITIZE_SCALE)} \
+	    ASAN_OPTIONS=$${ASAN_OPTIONS:-handle_sigbus=0:strict_string_checks=1} \
+	    UBSAN_OPTIONS=$${UBSAN_OPTIONS:-print_stacktrace=1} \
+	    ctest --test-dir build-sanitize --output-on-failure --parallel $(JOBS) --no-tests=error
+
+test-python: setup .venv/.installed  ## Run the Python tests against the installed package
+	@$(VENV_PYTHON) -m pytest tests/python
+
+test-consumer: build  ## Build and run a C++ program against the installed library
+	@tests/consumer/run.sh build
+
+check-layers:  ## Check that includes point downward and that every test is registered
+	@python3 tools/check_layers.py
+
+demo: setup-build .venv/.installed  ## Install the Python package and run examples/program_map.py
+	@$(VENV_PYTHON) -m pip install -qq networkx rich
+	@$(VENV_PYTHON) examples/program_map.py
+
+bench: setup-build .venv/.installed  ## Run the benchmarks
+	@$(VENV_PYTHON) -m pip install -qq lmdb numpy
+	@$(VENV_PYTHON) benchmarks/run.py
+
+develop: setup  ## Install the package in editable form: Python files are used in place
+	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation --editable .
+	@touch .venv/.installed
+
+stubs: setup-build .venv/.installed  ## Copy the generated type stub of _core beside the sources, for editors
+	@cp "$$(cd / && $(CURDIR)/$(VENV_PYTHON) -c 'import pyrsistence, pathlib; \
+	    print(pathlib.Path(pyrsistence.__file__).with_name("_core.pyi"))')" python/pyrsistence/_core.pyi
+	@echo python/pyrsistence/_core.pyi
+
+# PYTHONS="python3.10 python3.12" builds one wheel for each.
+PYTHONS ?= $(VENV_PYTHON)
+wheel: setup-build  ## Build a wheel in dist/ for every interpreter in PYTHONS
+	@for python in $(PYTHONS); do $$python -m pip wheel -qq --no-deps --wheel-dir dist .; done
+	@ls dist/*.whl
+
+clean:  ## Delete everything that was built; the next make starts afresh
+	rm -rf build build-* dist .venv .pytest_cache .hypothesis python/pyrsistence/_core.pyi
+
+# Without build isolation nanobind stays where it was, so that only changed files are compiled again.
+.venv/.installed: $(PACKAGE_SOURCES)
+	@echo "installing the package into .venv"
+	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
+	@touch $@
+
+.PHONY: help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean

@@ -1,0 +1,55 @@
+// A dict of bytes to bytes in insertion order: what Dict<K, V> and Python's EMDict are made of.
+//
+// Keys are identity items and values are items (docs/format.md). An entry is the identity, the key
+// item if the identity alone does not give the key back, and the value. Lookup is O(1) expected
+// page touches per level of index and tree: about four cache misses in practice.
+#pragma once
+
+#include "pyrsistence/container.hpp"
+
+namespace pyrsistence {
+
+/// A key and value to be stored, as one entry.
+struct DictEntry {
+    Bytes bytes;                ///< identity, key part if any, value
+    std::size_t identity_size;  ///< bytes of the identity
+    std::size_t key_size;       ///< bytes before the value
+};
+
+class RawDict : public Container {
+public:
+    explicit RawDict(const std::filesystem::path& path, const Options& options = {});
+
+    /// Replaces a long identity by its digest, which is what is stored and looked up.
+    static void shorten_identity(Buffer& identity);
+
+    /// Copies the value into `value`; false if there is no such key.
+    bool get(Bytes identity, Buffer& value) const;
+    bool contains(Bytes identity) const;
+    /// The entry's id, its place in insertion order; 0 if there is no such key.
+    EntryId find(Bytes identity) const;
+    /// Copies the entry with this id; false if it is gone.
+    bool read_entry(EntryId id, Buffer& entry) const;
+
+    /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new.
+    bool set(const DictEntry& entry);
+    /// Inserts if the key is new; otherwise copies the existing value and returns false.
+    bool insert(const DictEntry& entry, Buffer& existing);
+    /// False if there is no such key.
+    bool erase(Bytes identity);
+    /// Removes the key and copies its value; false if there is none.
+    bool pop(Bytes identity, Buffer& value);
+    /// Removes the last inserted entry and copies it; false if the dict is empty.
+    bool pop_last(Buffer& entry);
+    /// Atomic. O(pages).
+    void clear();
+
+    /// Copies up to `count` entries (fewer if they are large) with ids from `from` on.
+    void read(EntryId from, std::size_t count, Chunk& chunk) const;
+    /// The same towards older entries, from the last with an id below `end`.
+    void read_back(EntryId end, std::size_t count, Chunk& chunk) const;
+    /// The id that the next new key will get: it grows with every new key and never shrinks.
+    EntryId next_id() const;
+};
+
+}  // namespace pyrsistence

@@ -1,0 +1,53 @@
+"""NumPy scalars as dtype string and little-endian bytes. Imported when the first one is met."""
+
+import re
+import sys
+
+import numpy
+
+_DTYPE = re.compile(rb"[biufcmMSU][0-9]+(\[[0-9A-Za-z]+\])?")
+
+_fixed_names = {}  # by type, for those whose scalars all have one dtype
+_fixed_dtypes = {}  # by name, the same
+
+
+def describe(scalar):
+    """(dtype without byte order, data), or None if only pickle gives back an equal scalar of this type."""
+    name = _fixed_names.get(type(scalar))
+    if name is not None:
+        return name, _little_endian(scalar)
+    if not isinstance(scalar, numpy.generic):
+        return None
+    dtype = scalar.dtype
+    name = dtype.str[1:].encode()
+    if not _DTYPE.fullmatch(name) or not 0 < dtype.itemsize < 256 or dtype.type is not type(scalar):
+        return None
+    data = _little_endian(scalar)
+    if dtype.kind in "biufc":
+        _fixed_names[type(scalar)] = name
+    elif dtype.kind in "SU" and data.endswith(b"\0" * (dtype.itemsize // len(scalar))):
+        return None  # NumPy cannot tell trailing NULs from padding
+    return name, data
+
+
+def _little_endian(scalar):
+    if sys.byteorder == "little":
+        return scalar.tobytes()
+    return numpy.array(scalar, dtype=scalar.dtype.newbyteorder("<")).tobytes()
+
+
+def restore(name, data):
+    """The scalar that describe() took apart; ValueError for anything else."""
+    dtype = _fixed_dtypes.get(name) or _dtype_of(name)
+    if dtype.itemsize != len(data):
+        raise ValueError(f"{len(data)} bytes for a scalar of type {dtype}")
+    return numpy.frombuffer(data, dtype)[0]
+
+
+def _dtype_of(name):
+    if not _DTYPE.fullmatch(name):
+        raise ValueError(f"not the dtype of a NumPy scalar: {name!r}")
+    dtype = numpy.dtype("<" + name.decode())
+    if dtype.kind in "biufc":
+        _fixed_dtypes[name] = dtype
+    return dtype

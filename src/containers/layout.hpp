@@ -1,0 +1,46 @@
+// The fields of the containers' root pages (docs/format.md, "Root pages") and their checks.
+#pragma once
+
+#include "storage/store.hpp"
+#include "structures/hash_index.hpp"
+#include "structures/tree.hpp"
+
+namespace pyrsistence::containers {
+
+/// Every container keeps its entries in a Tree whose RootField is the first field.
+inline constexpr std::size_t kEntriesField = storage::RootPage::kFields;
+
+struct DictRoot {
+    static constexpr std::size_t kEntries = kEntriesField;
+    static constexpr std::size_t kIndex = kEntries + structures::RootField::kSize;
+    static constexpr std::size_t kDelta = kIndex + structures::RootField::kSize;  ///< reserved, zero
+    static constexpr std::size_t kNextId = kDelta + structures::RootField::kSize; ///< u48: ids given out, first is 1
+    static_assert(kNextId + 8 <= storage::RootPage::kNameSize);
+
+    static structures::Tree entries(storage::Pager& pager, const std::byte* root) {
+        return {pager, root + kEntries, structures::Tree::Key::id};
+    }
+    static structures::HashIndex index(storage::Pager& pager, const std::byte* root) { return {pager, root + kIndex}; }
+    static structures::Tree entries(storage::Pager& pager, std::byte* root) {
+        return {pager, root + kEntries, structures::Tree::Key::id};
+    }
+    static structures::HashIndex index(storage::Pager& pager, std::byte* root) { return {pager, root + kIndex}; }
+    static EntryId next_id(const std::byte* root) { return codec::load48(root + kNextId) + 1; }
+    static void set_next_id(std::byte* root, EntryId next) { codec::store48(root + kNextId, next - 1); }
+
+    /// Throws CorruptionError unless entries and index agree.
+    static void check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark);
+};
+
+struct ListRoot {
+    static constexpr std::size_t kItems = kEntriesField;
+    static structures::Tree items(storage::Pager& pager, const std::byte* root) {
+        return {pager, root + kItems, structures::Tree::Key::rank};
+    }
+    static structures::Tree items(storage::Pager& pager, std::byte* root) {
+        return {pager, root + kItems, structures::Tree::Key::rank};
+    }
+    static void check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark);
+};
+
+}  // namespace pyrsistence::containers

@@ -1,0 +1,226 @@
+#include <algorithm>
+
+#include "containers/layout.hpp"
+#include "containers/payload.hpp"
+#include "pyrsistence/raw_list.hpp"
+
+namespace pyrsistence {
+
+namespace {
+
+using containers::ListRoot;
+using containers::Payload;
+using storage::ContainerType;
+using storage::LoggedOp;
+using storage::Op;
+using storage::ReadStep;
+using storage::RecordHeader;
+using storage::WriteStep;
+using structures::Record;
+using structures::RootField;
+using structures::Tree;
+
+/// Records of a list; operands after the header.
+enum class ListOp : std::uint8_t {
+    insert = 16,       ///< u48 rank, item
+    set = 17,          ///< u48 rank, item
+    erase_slice = 18,  ///< u48 first, u48 step, u48 count
+    reverse = 19,
+    clear = 20,
+};
+
+RecordHeader header(ListOp op, ContainerId id, const storage::ExtentRef* extent = nullptr) {
+    return RecordHeader(static_cast<Op>(op), id, extent);
+}
+
+Tree items(WriteStep& step, ContainerId container) { return ListRoot::items(step.pager(), step.change(container)); }
+
+void erase_slice(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
+    while (count > 0) {
+        step.next();
+        Tree tree = items(step, container);
+        if (first >= tree.size()) return;
+        count -= tree.erase_some(first, stride == 1 ? count : 1);
+        first += stride - 1;
+    }
+}
+
+/// Builds the reversed tree beside the old one, then gives the old pages back. Records that lie in
+/// extents keep them: only references are copied.
+void reverse(WriteStep& step, ContainerId container) {
+    std::byte fresh[RootField::kSize]{};
+    Buffer copy;
+    std::uint64_t left = ListRoot::items(step.pager(), step.root(container)).size();
+    for (std::uint64_t rank = 0; left > 0; ++rank) {
+        step.next();
+        const Record record = ListRoot::items(step.pager(), step.root(container)).at(--left);
+        Tree(step.pager(), fresh, Tree::Key::rank).insert(rank, record);
+    }
+    std::byte* root = step.change(container) + ListRoot::kItems;
+    RootField::add_extents(root, 0 - RootField::extents(root));
+    Tree(step.pager(), root, Tree::Key::rank).clear();
+    std::memcpy(root, fresh, sizeof fresh);
+}
+
+void apply(WriteStep& step, const LoggedOp& op) {
+    const auto field = [&op](std::size_t i) {
+        if (op.operands.size() < 6 * (i + 1)) throw CorruptionError("log: a list record that is too short");
+        return codec::load48(op.operands.data() + 6 * i);
+    };
+    switch (static_cast<ListOp>(op.op)) {
+        case ListOp::insert:
+        case ListOp::set: {
+            const std::uint64_t rank = field(0);
+            const Payload payload(step, op, op.operands.subspan(6));
+            if (payload.record().stored.empty()) throw CorruptionError("log: an empty list item");
+            Tree tree = items(step, op.container);
+            if (static_cast<ListOp>(op.op) == ListOp::insert && rank <= tree.size()) return tree.insert(rank, payload.record());
+            if (static_cast<ListOp>(op.op) == ListOp::set && rank < tree.size()) return tree.replace(rank, payload.record());
+            throw CorruptionError("log: rank " + std::to_string(rank) + " in a list of " + std::to_string(tree.size()));
+        }
+        case ListOp::erase_slice:
+            if (field(1) == 0) throw CorruptionError("log: a slice of step 0");
+            return erase_slice(step, op.container, field(0), field(1), field(2));
+        case ListOp::reverse:
+            return reverse(step, op.container);
+        case ListOp::clear:
+            return items(step, op.container).clear();
+    }
+    throw CorruptionError("log: a list record of unknown kind " + std::to_string(int(op.op)));
+}
+
+[[maybe_unused]] const bool registered = [] {
+    storage::Store::set_apply(ContainerType::list, &apply);
+    return true;
+}();
+
+void commit_insert(WriteStep& step, ContainerId container, std::uint64_t rank, Bytes item) {
+    const Payload payload(step, item);
+    items(step, container).insert(rank, payload.record());
+    step.commit(header(ListOp::insert, container, payload.logged_extent()).u48(rank), payload.logged_bytes());
+}
+
+void commit_set(WriteStep& step, ContainerId container, std::uint64_t rank, Bytes item) {
+    const Payload payload(step, item);
+    items(step, container).replace(rank, payload.record());
+    step.commit(header(ListOp::set, container, payload.logged_extent()).u48(rank), payload.logged_bytes());
+}
+
+void commit_erase(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
+    if (count == 0) return;
+    erase_slice(step, container, first, stride, count);
+    step.commit(header(ListOp::erase_slice, container).u48(first).u48(stride).u48(count));
+}
+
+/// Upper bound of what logging the items takes.
+std::size_t logged_size(std::span<const Bytes> items) {
+    std::size_t size = 0;
+    for (const Bytes item : items) size += RecordHeader::kMaxSize + std::min(item.size(), storage::kLogInlineLimit);
+    return size;
+}
+
+}  // namespace
+
+void containers::ListRoot::check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark) {
+    items(pager, root).check([](std::uint64_t, Bytes) {}, [&](PageId id) { mark(id, 1); },
+                             [&](const storage::ExtentRef& extent) { mark(extent.first, extent.pages()); });
+}
+
+RawList::RawList(const std::filesystem::path& path, const Options& options)
+    : Container(static_cast<std::uint8_t>(ContainerType::list), path, options) {}
+
+bool RawList::get(std::uint64_t rank, Buffer& item) const {
+    const ReadStep step(store());
+    const Tree tree = ListRoot::items(step.pager(), step.root(id_));
+    if (rank >= tree.size()) return false;
+    item.assign(tree.resolve(tree.at(rank)));
+    return true;
+}
+
+bool RawList::set(std::uint64_t rank, Bytes item) {
+    WriteStep step(writable_store());
+    if (rank >= ListRoot::items(step.pager(), step.root(id_)).size()) return false;
+    commit_set(step, id_, rank, item);
+    return true;
+}
+
+void RawList::append(Bytes item) { insert(UINT64_MAX, item); }
+
+void RawList::insert(std::uint64_t rank, Bytes item) {
+    WriteStep step(writable_store());
+    commit_insert(step, id_, std::min(rank, ListRoot::items(step.pager(), step.root(id_)).size()), item);
+}
+
+bool RawList::erase(std::uint64_t rank) {
+    Buffer ignored;
+    return pop(rank, ignored);
+}
+
+bool RawList::pop(std::uint64_t rank, Buffer& item) {
+    WriteStep step(writable_store());
+    const Tree tree = ListRoot::items(step.pager(), step.root(id_));
+    if (rank >= tree.size()) return false;
+    item.assign(tree.resolve(tree.at(rank)));
+    commit_erase(step, id_, rank, 1, 1);
+    return true;
+}
+
+void RawList::erase_slice(std::uint64_t first, std::uint64_t step_size, std::uint64_t count) {
+    WriteStep step(writable_store());
+    const std::uint64_t size = ListRoot::items(step.pager(), step.root(id_)).size();
+    if (first >= size || count == 0) return;
+    commit_erase(step, id_, first, step_size, std::min(count, (size - first - 1) / step_size + 1));
+}
+
+void RawList::replace_slice(std::uint64_t first, std::uint64_t removed, std::span<const Bytes> items) {
+    WriteStep step(writable_store(), logged_size(items) + RecordHeader::kMaxSize, WriteStep::Kind::batch);
+    const std::uint64_t size = ListRoot::items(step.pager(), step.root(id_)).size();
+    first = std::min(first, size);
+    removed = std::min(removed, size - first);
+    const std::size_t kept = std::min<std::uint64_t>(removed, items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        step.next();
+        if (i < kept) commit_set(step, id_, first + i, items[i]);
+        else commit_insert(step, id_, first + i, items[i]);
+    }
+    commit_erase(step, id_, first + kept, 1, removed - kept);
+    step.commit_batch();
+}
+
+void RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<const Bytes> items) {
+    WriteStep step(writable_store(), logged_size(items), WriteStep::Kind::batch);
+    for (const Bytes item : items) {
+        step.next();
+        commit_set(step, id_, first, item);
+        first += static_cast<std::uint64_t>(stride);
+    }
+    step.commit_batch();
+}
+
+void RawList::reverse() {
+    WriteStep step(writable_store());
+    pyrsistence::reverse(step, id_);
+    step.commit(header(ListOp::reverse, id_));
+}
+
+void RawList::clear() {
+    WriteStep step(writable_store());
+    items(step, id_).clear();
+    step.commit(header(ListOp::clear, id_));
+}
+
+void RawList::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
+    const ReadStep step(store());
+    const Tree tree = ListRoot::items(step.pager(), step.root(id_));
+    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit); });
+    chunk.version = step.version();
+}
+
+void RawList::read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const {
+    const ReadStep step(store());
+    const Tree tree = ListRoot::items(step.pager(), step.root(id_));
+    containers::fill_chunk(chunk, end, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan_back(at, visit); });
+    chunk.version = step.version();
+}
+
+}  // namespace pyrsistence

@@ -1,0 +1,107 @@
+#include "storage/catalog.hpp"
+
+#include <string>
+
+namespace pyrsistence::storage {
+
+const bool Catalog::registered_ = Catalog::register_validator();
+
+bool Catalog::register_validator() {
+    Pager::set_validator(PageKind::catalog, &Catalog::validate);
+    Pager::set_validator(PageKind::root, [](const std::byte* page, PageId id, PageId) {
+        if (codec::load<std::uint16_t>(page + RootPage::kNameSize) > RootPage::kMaxName) {
+            throw CorruptionError("page " + std::to_string(id) + " of data: a container name beyond its page");
+        }
+    });
+    return true;
+}
+
+void Catalog::validate(const std::byte* page, PageId id, PageId page_count) {
+    const unsigned n = storage::page_count(page);
+    bool good = n > 0 && n <= kFanout;
+    for (unsigned i = 0; good && i < n; ++i) {
+        const PageId child = codec::load48(page + kIds + 6 * i);
+        good = child >= kMetaPages && child < page_count;
+    }
+    if (!good) throw CorruptionError("page " + std::to_string(id) + " of data: a damaged catalog page");
+}
+
+std::string_view RootPage::name(const std::byte* page) {
+    return as_text({page + kNameSize + 2, codec::load<std::uint16_t>(page + kNameSize)});
+}
+
+/// Container ids below one child of a page of this level.
+std::uint64_t Catalog::span(unsigned level) {
+    std::uint64_t ids = 1;
+    while (level-- > 0) ids *= kFanout;
+    return ids;
+}
+
+const std::byte* Catalog::expect(PageId id, PageKind kind, unsigned level) const {
+    const std::byte* page = pager_.read(id);
+    if (page_kind(page) != kind || (kind == PageKind::catalog && page_level(page) != level)) {
+        throw CorruptionError("page " + std::to_string(id) + " of data: not the catalog page that belongs here");
+    }
+    return page;
+}
+
+PageId Catalog::child(const std::byte* page, ContainerId id, unsigned level) const {
+    const std::uint64_t index = id / span(level) % kFanout;
+    if (index >= page_count(page)) throw CorruptionError("container " + std::to_string(id) + " is missing in the catalog");
+    return codec::load48(page + kIds + 6 * index);
+}
+
+const std::byte* Catalog::read(ContainerId id) const {
+    PageId page = root_.page;
+    for (unsigned level = root_.level + 1; level-- > 0;) page = child(expect(page, PageKind::catalog, level), id, level);
+    return expect(page, PageKind::root, 0);
+}
+
+std::byte* Catalog::write(ContainerId id) { return write(root_.page, root_.level, id); }
+
+/// The root page for writing below a catalog page, which is copied only if the root page moves.
+std::byte* Catalog::write(PageId& page, unsigned level, ContainerId id) {
+    const PageId below = child(expect(page, PageKind::catalog, level), id, level);
+    PageId moved = below;
+    std::byte* root = level > 0 ? write(moved, level - 1, id) : pager_.write(moved);
+    if (moved != below) {
+        codec::store48(pager_.write(page) + kIds + 6 * (id / span(level) % kFanout), moved);
+    }
+    return root;
+}
+
+ContainerId Catalog::add(ContainerType type, std::string_view name) {
+    const ContainerId id = root_.containers++;
+    PageId below;
+    std::byte* root = pager_.allocate(PageKind::root, static_cast<unsigned>(type), below);
+    codec::store<std::uint16_t>(root + RootPage::kNameSize, static_cast<std::uint16_t>(name.size()));
+    if (!name.empty()) std::memcpy(root + RootPage::kNameSize + 2, name.data(), name.size());
+    if (root_.page == 0) pager_.allocate(PageKind::catalog, 0, root_.page);
+    while (id >= span(root_.level + 1)) {
+        const PageId old = root_.page;
+        std::byte* top = pager_.allocate(PageKind::catalog, ++root_.level, root_.page);
+        codec::store48(top + kIds, old);
+        set_page_count(top, 1);
+    }
+    std::byte* page = pager_.write(root_.page);
+    for (unsigned level = root_.level; level > 0; --level) {
+        const std::uint64_t index = id / span(level) % kFanout;
+        PageId next;
+        std::byte* lower;
+        if (index < page_count(page)) {
+            next = codec::load48(page + kIds + 6 * index);
+            lower = pager_.write(next);
+        } else {
+            lower = pager_.allocate(PageKind::catalog, level - 1, next);
+            set_page_count(page, index + 1);
+        }
+        codec::store48(page + kIds + 6 * index, next);
+        page = lower;
+    }
+    const std::uint64_t index = id % kFanout;
+    codec::store48(page + kIds + 6 * index, below);
+    set_page_count(page, index + 1);
+    return id;
+}
+
+}  // namespace pyrsistence::storage

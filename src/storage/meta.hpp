@@ -1,0 +1,42 @@
+// The meta page: everything needed to open a store as of one durable checkpoint. Pages 0 and 1 are
+// written in turn; the valid one with the higher checkpoint number wins. Pure functions over bytes.
+#pragma once
+
+#include <array>
+#include <optional>
+
+#include "os/file.hpp"
+#include "storage/log.hpp"
+#include "storage/pager.hpp"
+
+namespace pyrsistence::storage {
+
+/// Where the catalog of containers begins.
+struct CatalogRoot {
+    PageId page = 0;
+    unsigned level = 0;       ///< 0: the page names root pages itself
+    ContainerId containers = 0;  ///< ids handed out so far
+};
+
+struct Meta {
+    std::uint64_t checkpoint = 0;
+    PagerState pages;
+    CatalogRoot catalog;
+    LogPosition log;
+    std::uint64_t hash_seed = 0;
+    std::array<std::byte, 16> store_id{};
+
+    static constexpr std::size_t kSize = 160;  ///< below a sector: written whole or not at all
+
+    void encode(MutableBytes page) const;
+    /// Nothing if the page is no valid meta page. Throws FormatError for a newer format version.
+    static std::optional<Meta> decode(Bytes page);
+
+    /// The newest valid meta page of a data file. Throws FormatError (not a store, newer format) or
+    /// CorruptionError (both meta pages are damaged); `path` is for the message.
+    static Meta read(os::File& data, const std::string& path);
+    /// Writes the page whose turn it is; the caller syncs.
+    void write(os::File& data) const;
+};
+
+}  // namespace pyrsistence::storage

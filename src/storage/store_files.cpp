@@ -1,0 +1,227 @@
+// The directory of a store: creating, recognising, locking and sharing it.
+
+#include <pthread.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <map>
+#include <random>
+
+#include "storage/store.hpp"
+
+namespace pyrsistence::storage {
+
+/// The stores that this process has open, by the identity of their data files.
+struct Registry {
+    std::mutex mutex;
+    std::map<os::File::Identity, std::weak_ptr<Store>> stores;
+
+    static Registry& get() {
+        static Registry* registry = new Registry;  // outlives every store, also at exit
+        return *registry;
+    }
+    Registry() {
+        pthread_atfork([] { get().mutex.lock(); }, [] { get().mutex.unlock(); },
+                       [] {
+                           for (auto& [identity, store] : get().stores) {
+                               if (const auto alive = store.lock()) forget(alive);
+                           }
+                           get().stores.clear();
+                           get().mutex.unlock();
+                       });
+    }
+    /// The child of a fork keeps the object, whose owners hold it, but none of its files.
+    static void forget(const std::shared_ptr<Store>& store) noexcept { store->forget_after_fork(); }
+};
+
+namespace {
+
+constexpr const char* kData = "data";
+constexpr const char* kNewData = "data.new";
+constexpr const char* kLog = "log";
+constexpr const char* kLock = "lock";
+
+bool contains(const std::vector<std::string>& names, const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Nothing, or what a process that died while creating a store leaves behind.
+bool creatable(const std::vector<std::string>& names) {
+    return std::all_of(names.begin(), names.end(),
+                       [](const std::string& name) { return name == kLock || name == kLog || name == kNewData; });
+}
+
+std::uint64_t random64() {
+    std::random_device device;
+    return std::uint64_t{device()} << 32 | device();
+}
+
+}  // namespace
+
+Store::Store(os::fs::path path, const StoreOptions& options)
+    : path_(std::move(path)), options_(options), files_(options.files ? *options.files : os::FileSystem::posix()) {
+    if (options_.memory_limit == 0) options_.memory_limit = os::available_memory() / 4;
+    constexpr std::uint64_t kLeast = std::uint64_t{4} << 20;
+    options_.memory_limit = std::max(options_.memory_limit, kLeast);
+}
+
+Store::~Store() {
+    try {
+        close();
+    } catch (...) {
+        // Whoever wants to know calls release(); the log keeps everything.
+    }
+}
+
+std::shared_ptr<Store> Store::open(const os::fs::path& path, const StoreOptions& options) {
+    Registry& registry = Registry::get();
+    const std::lock_guard guard(registry.mutex);
+    os::FileSystem& files = options.files ? *options.files : os::FileSystem::posix();
+    std::error_code ignored;
+    if (os::fs::exists(path / kData, ignored)) {
+        const auto identity = files.open(path / kData, os::Access::read_only)->identity();
+        const auto found = registry.stores.find(identity);
+        const auto shared = found == registry.stores.end() ? nullptr : found->second.lock();
+        if (shared) {
+            if (options.mode == Mode::exclusive) throw ExistsError(path.string() + " exists already");
+            if (options.mode == Mode::truncate) {
+                throw LockedError(path.string() + " is open in this process; close it before emptying it");
+            }
+            if (!shared->read_only() || options.mode == Mode::read) return shared;
+            throw LockedError(path.string() + " is open read-only in this process; close it before writing");
+        }
+    }
+    std::shared_ptr<Store> store(new Store(path, options));
+    store->open_files();
+    registry.stores[store->data_->identity()] = store;
+    return store;
+}
+
+void Store::release(std::shared_ptr<Store>& handle) {
+    if (!handle) return;
+    Registry& registry = Registry::get();
+    const std::lock_guard guard(registry.mutex);
+    const std::shared_ptr<Store> store = std::move(handle);
+    if (store.use_count() > 1 || store->forked_ || store->closed_) return;
+    registry.stores.erase(store->data_->identity());
+    store->close();
+}
+
+void Store::open_files() {
+    const bool may_create = options_.mode != Mode::read && options_.mode != Mode::read_write;
+    const auto status = os::fs::status(path_);
+    if (os::fs::exists(status) && !os::fs::is_directory(status)) {
+        throw FormatError(path_.string() + " is a file; a store is a directory");
+    }
+    if (!os::fs::exists(status)) {
+        if (!may_create) throw NotFoundError(path_.string() + " does not exist; mode 'a' creates it");
+        files_.create_directory(path_);
+        if (!temporary()) files_.sync_directory(os::fs::absolute(path_).parent_path());
+    }
+    auto names = files_.list(path_);
+    const bool exists = contains(names, kData);
+    if (!exists && contains(names, "index.bin")) {
+        throw FormatError(path_.string() + " holds files of the original pyrsistence 1.x (index.bin); read them with "
+                          "that version and write them into a new directory");
+    }
+    if (!exists && !creatable(names)) {
+        throw FormatError(path_.string() + " is not a pyrsistence store: it holds other files (" + names.front() +
+                          "); choose a new or empty directory");
+    }
+    if (!exists && !may_create) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
+    if (exists && options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
+    take_lock(!read_only());
+    if (!exists) create_files();
+    else if (options_.mode == Mode::truncate) {
+        Meta::read(*files_.open(path_ / kData, os::Access::read_only), path_.string());
+        files_.remove(path_ / kData);
+        create_files();
+    }
+    const os::Access access = read_only() ? os::Access::read_only : os::Access::read_write;
+    data_ = files_.open(path_ / kData, access);
+    Meta::read(*data_, path_.string());
+    log_file_ = files_.open(path_ / kLog, access);
+    load();
+    // Records that were replayed must be durable in a new generation before anything new happens.
+    if (!read_only() && sequence_ > meta_.log.sequence) {
+        Guard lock(mutex_);
+        checkpoint_and_wait(lock);
+    }
+}
+
+/// The data file appears by a rename, when everything in it is durable: then the store exists.
+void Store::create_files() {
+    const auto names = files_.list(path_);
+    for (const char* name : {kLog, kNewData}) {
+        if (contains(names, name)) files_.remove(path_ / name);
+    }
+    const auto log_file = files_.create(path_ / kLog);
+    Log::format(*log_file);
+    Log log(*log_file, false);
+    const auto data = files_.create(path_ / kNewData);
+    data->allocate(0, kMetaPages * kPageSize);
+    Meta meta;
+    meta.checkpoint = 2;  // page 0
+    meta.log = log.start(1, 1, kPageSize, 0);
+    meta.hash_seed = random64();
+    codec::store<std::uint64_t>(meta.store_id.data(), random64());
+    codec::store<std::uint64_t>(meta.store_id.data() + 8, random64());
+    meta.write(*data);
+    log.confirm(meta.checkpoint);
+    log.shrink();
+    if (!temporary()) {
+        log_file->sync();
+        data->sync();
+    }
+    files_.rename(path_ / kNewData, path_ / kData);
+    if (!temporary()) files_.sync_directory(path_);
+}
+
+void Store::remove_files() {
+    for (const char* name : {kData, kLog, kLock}) {
+        try {
+            files_.remove(path_ / name);
+        } catch (const StorageError&) {
+            // Somebody removed the directory already.
+        }
+    }
+    std::error_code ignored;
+    os::fs::remove(path_, ignored);
+}
+
+void Store::take_lock(bool exclusive) {
+    try {
+        if (contains(files_.list(path_), kLock)) {
+            lock_file_ = files_.open(path_ / kLock, exclusive ? os::Access::read_write : os::Access::read_only);
+        } else if (exclusive) {
+            lock_file_ = files_.create(path_ / kLock);
+        } else {
+            return;  // a copy of a store without its lock: nobody can be writing
+        }
+    } catch (const StorageError& error) {
+        if (error.code() != EEXIST) throw;
+        lock_file_ = files_.open(path_ / kLock, os::Access::read_write);
+    }
+    if (!lock_file_->try_lock(0, exclusive ? os::Lock::exclusive : os::Lock::shared)) {
+        std::byte pid[16]{};
+        const std::size_t size = lock_file_->read(pid, 0);
+        std::string holder(as_text(Bytes(pid).first(size)));
+        holder = holder.substr(0, holder.find('\n'));
+        throw LockedError(path_.string() + " is open for writing in process " + holder + "; close it there first");
+    }
+    if (!exclusive) return;
+    const std::string pid = std::to_string(::getpid()) + "\n";
+    lock_file_->truncate(0);
+    lock_file_->write(as_bytes(pid), 0);
+}
+
+void Store::forget_after_fork() noexcept {
+    forked_ = true;
+    for (auto* file : {lock_file_.get(), data_.get(), log_file_.get()}) {
+        if (file) file->abandon();
+    }
+    // The thread exists in the parent only; a joinable std::thread must not be destroyed.
+    (void)checkpointer_.release();
+}
+
+}  // namespace pyrsistence::storage

@@ -1,0 +1,107 @@
+#include "structures/hash_index.hpp"
+
+#include <vector>
+
+namespace pyrsistence::structures {
+
+const bool HashIndex::registered_ = HashIndex::register_validator();
+
+bool HashIndex::register_validator() {
+    storage::Pager::set_validator(storage::PageKind::bucket, &HashIndex::validate);
+    return true;
+}
+
+void HashIndex::validate(const std::byte* bucket, PageId id, PageId) {
+    const unsigned n = storage::page_count(bucket);
+    bool ordered = n <= kCapacity;
+    for (unsigned i = 1; ordered && i < n; ++i) ordered = tag_at(bucket, i - 1) <= tag_at(bucket, i);
+    if (!ordered) {
+        throw CorruptionError("page " + std::to_string(id) +
+                              " of data: a bucket out of order; verify(repair=True) rebuilds the index");
+    }
+}
+
+void HashIndex::put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id) {
+    const unsigned n = storage::page_count(bucket);
+    std::byte* place = bucket + kSlots + kSlot * i;
+    std::memmove(place + kSlot, place, kSlot * (n - i));
+    codec::store<std::uint32_t>(place, static_cast<std::uint32_t>(tag));
+    place[4] = std::byte(tag >> 32);
+    codec::store48(place + 5, id);
+    storage::set_page_count(bucket, n + 1);
+}
+
+void HashIndex::insert(std::uint64_t hash, EntryId id) {
+    if (spine_.empty()) spine_.plant();
+    const std::uint64_t tag = tag_of(hash);
+    Path path = spine_.to_key(tag);
+    std::byte* bucket = spine_.writable_leaf(path);
+    const unsigned n = storage::page_count(bucket);
+    spine_.add_entries(path, 1);
+    if (n == kCapacity) return split(path, tag, id);
+    put(bucket, first_not_below(bucket, n, tag + 1), tag, id);
+}
+
+void HashIndex::split(Path& path, std::uint64_t tag, EntryId id) {
+    std::byte* left = spine_.writable_leaf(path);
+    PageId right_id;
+    std::byte* right = spine_.pager().allocate(storage::PageKind::bucket, 0, right_id);
+    constexpr unsigned keep = kCapacity / 2;
+    std::memcpy(right + kSlots, left + kSlots + kSlot * keep, kSlot * (kCapacity - keep));
+    storage::set_page_count(right, kCapacity - keep);
+    storage::set_page_count(left, keep);
+    const std::uint64_t separator = tag_at(right, 0);
+    std::byte* target = tag >= separator ? right : left;
+    put(target, first_not_below(target, storage::page_count(target), tag + 1), tag, id);
+    spine_.insert_leaf(path, right_id, separator, 0);
+}
+
+bool HashIndex::erase(std::uint64_t hash, EntryId id) {
+    if (spine_.empty()) return false;
+    const std::uint64_t tag = tag_of(hash);
+    Path path = before_tag(tag);
+    do {
+        const std::byte* bucket = spine_.leaf(path.leaf);
+        const unsigned n = storage::page_count(bucket);
+        for (unsigned i = first_not_below(bucket, n, tag); i < n; ++i) {
+            if (tag_at(bucket, i) != tag) return false;
+            if (id_at(bucket, i) != id) continue;
+            erase_slot(path, i);
+            return true;
+        }
+    } while (spine_.next_leaf(path));
+    return false;
+}
+
+void HashIndex::erase_slot(Path& path, unsigned i) {
+    std::byte* bucket = spine_.writable_leaf(path);
+    const unsigned n = storage::page_count(bucket) - 1;
+    std::byte* place = bucket + kSlots + kSlot * i;
+    std::memmove(place, place + kSlot, kSlot * (n - i));
+    storage::set_page_count(bucket, n);
+    spine_.add_entries(path, std::uint64_t{0} - 1);
+    if (n == 0) {
+        spine_.pager().release(path.leaf);
+        return spine_.remove_leaf(path);
+    }
+    if (n >= kCapacity / 4) return;
+    const auto fits = [](const std::byte* left, const std::byte* right) {
+        return storage::page_count(left) + storage::page_count(right) <= kCapacity / 4 * 3;
+    };
+    const auto merge = [](std::byte* left, const std::byte* right) {
+        const unsigned at = storage::page_count(left), moved = storage::page_count(right);
+        std::memcpy(left + kSlots + kSlot * at, right + kSlots, kSlot * moved);
+        storage::set_page_count(left, at + moved);
+    };
+    spine_.merge_leaf(path, fits, merge);
+}
+
+void HashIndex::clear() {
+    std::vector<PageId> pages;
+    spine_.walk([&](PageId id, const std::byte*, unsigned) { pages.push_back(id); },
+                [&](PageId id) { pages.push_back(id); });
+    for (const PageId id : pages) spine_.pager().release(id);
+    std::memset(spine_.root(), 0, RootField::kSize);
+}
+
+}  // namespace pyrsistence::structures

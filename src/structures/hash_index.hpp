@@ -1,0 +1,105 @@
+// From a 64-bit hash to candidate entry ids: a B+tree in hash order whose leaves (buckets) hold
+// slots of 11 bytes and no keys. Hashes are spread evenly, so that every search interpolates and
+// touches one cache line per level; a split never looks at entries.
+//
+// A HashIndex is a view like Tree, with the same rules of use. It is derived data: the entries of
+// its container determine it. Invariant: slots ascend by tag within and across buckets.
+#pragma once
+
+#include <optional>
+
+#include "structures/spine.hpp"
+
+namespace pyrsistence::structures {
+
+class HashIndex {
+public:
+    static constexpr std::size_t kRootSize = RootField::kSize;
+
+    HashIndex(storage::Pager& pager, std::byte* root) : spine_(pager, root, storage::PageKind::bucket) {}
+    /// For reading only.
+    HashIndex(storage::Pager& pager, const std::byte* root) : HashIndex(pager, const_cast<std::byte*>(root)) {}
+
+    std::uint64_t size() const { return RootField::entries(spine_.root()); }
+
+    /// The first id stored under the hash that `accept(id)` confirms. Expected O(log n), one page
+    /// per level; ids of hashes that share their top 40 bits are offered too.
+    template <class Accept>
+    std::optional<EntryId> find(std::uint64_t hash, Accept&& accept) const {
+        if (spine_.empty()) return std::nullopt;
+        const std::uint64_t tag = tag_of(hash);
+        Path path = before_tag(tag);
+        for (;;) {
+            const std::byte* bucket = spine_.leaf(path.leaf);
+            const unsigned n = storage::page_count(bucket);
+            for (unsigned i = first_not_below(bucket, n, tag); i < n; ++i) {
+                if (tag_at(bucket, i) != tag) return std::nullopt;
+                const EntryId id = id_at(bucket, i);
+                if (accept(id)) return id;
+            }
+            if (!spine_.next_leaf(path)) return std::nullopt;
+        }
+    }
+    void insert(std::uint64_t hash, EntryId id);
+    /// False if the pair is not there.
+    bool erase(std::uint64_t hash, EntryId id);
+    void clear();
+
+    /// Throws CorruptionError unless every invariant holds; visits every (tag, id) in order.
+    template <class Visit, class PageVisit>
+    void check(Visit&& visit, PageVisit&& page) const;
+
+    /// What is stored of a hash: its top 40 bits.
+    static std::uint64_t tag_of(std::uint64_t hash) { return hash >> 24; }
+
+    static constexpr std::size_t kSlots = sizeof(storage::PageHeader);
+    static constexpr std::size_t kSlot = 11;  ///< u40 tag, u48 id
+    static constexpr unsigned kCapacity = (storage::kPageSize - kSlots) / kSlot;
+
+private:
+    static std::uint64_t tag_at(const std::byte* bucket, unsigned i) {
+        return codec::load<std::uint64_t>(bucket + kSlots + kSlot * i) & ((std::uint64_t{1} << 40) - 1);
+    }
+    static EntryId id_at(const std::byte* bucket, unsigned i) {
+        return codec::load48(bucket + kSlots + kSlot * i + 5);
+    }
+    static unsigned first_not_below(const std::byte* bucket, unsigned n, std::uint64_t tag) {
+        if (tag == 0) return 0;
+        return count_not_above(n, tag - 1, [bucket](unsigned i) { return tag_at(bucket, i); });
+    }
+    static void validate(const std::byte* bucket, PageId id, PageId page_count);
+    static bool register_validator();
+    static const bool registered_;
+
+    /// The way to the first bucket that may hold the tag.
+    Path before_tag(std::uint64_t tag) const { return spine_.to_key(tag == 0 ? 0 : tag - 1); }
+    static void put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id);
+    void split(Path& path, std::uint64_t tag, EntryId id);
+    void erase_slot(Path& path, unsigned i);
+
+    Spine<false> spine_;
+};
+
+template <class Visit, class PageVisit>
+void HashIndex::check(Visit&& visit, PageVisit&& page) const {
+    std::uint64_t entries = 0, previous = 0;
+    const auto fault = [](PageId id, const char* what) {
+        throw CorruptionError("page " + std::to_string(id) + " of data: " + what +
+                              "; verify(repair=True) rebuilds the index");
+    };
+    const auto on_bucket = [&](PageId id) {
+        page(id);
+        const std::byte* bucket = spine_.leaf(id);
+        const unsigned n = storage::page_count(bucket);
+        if (n == 0) fault(id, "an empty bucket");
+        for (unsigned i = 0; i < n; ++i, ++entries) {
+            if (tag_at(bucket, i) < previous) fault(id, "hashes out of order");
+            previous = tag_at(bucket, i);
+            visit(previous, id_at(bucket, i));
+        }
+    };
+    spine_.walk([&](PageId id, const std::byte*, unsigned) { page(id); }, on_bucket);
+    if (entries != size()) fault(RootField::page(spine_.root()), "the number of slots differs from the root's");
+}
+
+}  // namespace pyrsistence::structures

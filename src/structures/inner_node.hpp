@@ -1,0 +1,109 @@
+// The inner node of both B+trees: parallel arrays of separators, children and, if counted,
+// cumulated entry counts. Pure functions over one page; no allocation, no errors.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "storage/format.hpp"
+#include "structures/search.hpp"
+
+namespace pyrsistence::structures {
+
+/// Layout after the page header: u64 total[C] (counted nodes only), u48 separator[C], u48 child[C].
+/// total[i] is the number of entries below children 0..i; separator[i] is at most the smallest key
+/// below child i and above every key below child i - 1 (equal hashes excepted).
+template <bool kCounted>
+struct InnerNode {
+    static constexpr unsigned kCapacity = kCounted ? 203 : 339;
+    static constexpr std::size_t kTotals = sizeof(storage::PageHeader);
+    static constexpr std::size_t kSeparators = kTotals + (kCounted ? 8 * kCapacity : 0);
+    static constexpr std::size_t kChildren = kSeparators + 6 * kCapacity;
+    static_assert(kChildren + 6 * kCapacity <= storage::kPageSize);
+
+    static std::uint64_t separator(const std::byte* node, unsigned i) {
+        return codec::load48(node + kSeparators + 6 * std::size_t{i});
+    }
+    static PageId child(const std::byte* node, unsigned i) {
+        return codec::load48(node + kChildren + 6 * std::size_t{i});
+    }
+    static void set_child(std::byte* node, unsigned i, PageId id) {
+        codec::store48(node + kChildren + 6 * std::size_t{i}, id);
+    }
+    /// Entries below children 0..i - 1. Only for counted nodes.
+    static std::uint64_t before(const std::byte* node, unsigned i) { return i == 0 ? 0 : total(node, i - 1); }
+    static std::uint64_t total(const std::byte* node, unsigned i) {
+        if constexpr (kCounted) return codec::load<std::uint64_t>(node + kTotals + 8 * std::size_t{i});
+        return 0;
+    }
+
+    /// The last child whose separator is not above `key`, else the first.
+    static unsigned find_key(const std::byte* node, unsigned n, std::uint64_t key) {
+        const unsigned count = count_not_above(n, key, [node](unsigned i) { return separator(node, i); });
+        return count == 0 ? 0 : count - 1;
+    }
+    /// The child that holds the entry of this rank; the last one for ranks past the end.
+    static unsigned find_rank(const std::byte* node, unsigned n, std::uint64_t rank) {
+        return std::min(n - 1, count_not_above(n, rank, [node](unsigned i) { return total(node, i); }));
+    }
+
+    /// Adds `delta` to the number of entries below child i.
+    static void add(std::byte* node, unsigned i, std::uint64_t delta) {
+        if constexpr (kCounted) {
+            const unsigned n = storage::page_count(node);
+            for (; i < n; ++i) set_total(node, i, total(node, i) + delta);
+        }
+    }
+    /// Inserts a child with `entries` entries at place i. REQUIRES: room.
+    static void insert(std::byte* node, unsigned i, PageId id, std::uint64_t key, std::uint64_t entries) {
+        const unsigned n = storage::page_count(node);
+        shift(node, i, n, i + 1);
+        storage::set_page_count(node, n + 1);
+        set_child(node, i, id);
+        codec::store48(node + kSeparators + 6 * std::size_t{i}, key);
+        if constexpr (kCounted) set_total(node, i, before(node, i));
+        add(node, i, entries);
+    }
+    /// Removes child i, whose entries, if any, have moved to child i - 1.
+    static void erase(std::byte* node, unsigned i) {
+        const unsigned n = storage::page_count(node);
+        if constexpr (kCounted) {
+            if (i > 0) set_total(node, i - 1, total(node, i));
+        }
+        shift(node, i + 1, n, i);
+        storage::set_page_count(node, n - 1);
+    }
+    /// Appends copies of the children from `first` on to `target`.
+    static void copy_tail(const std::byte* node, unsigned first, std::byte* target) {
+        const unsigned n = storage::page_count(node), at = storage::page_count(target);
+        const auto copy = [=](std::size_t array) {
+            std::memcpy(target + array + 6 * std::size_t{at}, node + array + 6 * std::size_t{first},
+                        6 * std::size_t{n - first});
+        };
+        copy(kSeparators);
+        copy(kChildren);
+        if constexpr (kCounted) {
+            const std::uint64_t rebase = before(target, at) - before(node, first);
+            for (unsigned i = first; i < n; ++i) set_total(target, at + i - first, total(node, i) + rebase);
+        }
+        storage::set_page_count(target, at + n - first);
+    }
+
+    /// Throws CorruptionError unless every array is in order and every child a possible page.
+    static void validate(const std::byte* node, PageId id, PageId page_count);
+
+private:
+    static void set_total(std::byte* node, unsigned i, std::uint64_t value) {
+        codec::store<std::uint64_t>(node + kTotals + 8 * std::size_t{i}, value);
+    }
+    static void shift(std::byte* node, unsigned from, unsigned n, unsigned to) {
+        const auto move = [=](std::size_t array, std::size_t width) {
+            std::memmove(node + array + width * to, node + array + width * from, width * (n - from));
+        };
+        if constexpr (kCounted) move(kTotals, 8);
+        move(kSeparators, 6);
+        move(kChildren, 6);
+    }
+};
+
+}  // namespace pyrsistence::structures

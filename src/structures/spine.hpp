@@ -1,0 +1,311 @@
+// Everything of a B+tree above its leaves: descending, copying a path on write, splitting,
+// removing and merging nodes. Tree and HashIndex share it and differ in their leaves only.
+//
+// Called under the store's lock. A Path is valid until the next change other than through it.
+// Functions that change pages REQUIRE Pager::reserve() since the step began.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "storage/pager.hpp"
+#include "structures/inner_node.hpp"
+
+namespace pyrsistence::structures {
+
+/// The root of a tree as it lies in a container's root page:
+/// u48 page, u8 height (inner levels), u8 zero, u64 entries, u64 records in extents.
+struct RootField {
+    static constexpr std::size_t kSize = 24;
+    static PageId page(const std::byte* r) { return codec::load48(r); }
+    static unsigned height(const std::byte* r) { return static_cast<unsigned>(r[6]); }
+    static std::uint64_t entries(const std::byte* r) { return codec::load<std::uint64_t>(r + 8); }
+    static std::uint64_t extents(const std::byte* r) { return codec::load<std::uint64_t>(r + 16); }
+    static void set_page(std::byte* r, PageId id) { codec::store48(r, id); }
+    static void set_height(std::byte* r, unsigned height) { r[6] = std::byte(height); }
+    static void add_entries(std::byte* r, std::uint64_t d) { codec::store<std::uint64_t>(r + 8, entries(r) + d); }
+    static void add_extents(std::byte* r, std::uint64_t d) { codec::store<std::uint64_t>(r + 16, extents(r) + d); }
+};
+
+inline constexpr unsigned kMaxHeight = 12;
+
+/// The way from the root to a leaf: the page and the child taken at each inner level.
+struct Path {
+    struct Step {
+        PageId page;
+        unsigned index;
+    };
+    std::array<Step, kMaxHeight> steps;
+    unsigned height = 0;
+    PageId leaf = 0;
+};
+
+template <bool kCounted>
+class Spine {
+public:
+    using Node = InnerNode<kCounted>;
+    using Pager = storage::Pager;
+    static constexpr storage::PageKind kInnerKind =
+        kCounted ? storage::PageKind::inner : storage::PageKind::hash_inner;
+
+    /// `root` is the RootField; it is only written by the functions that change the tree.
+    Spine(Pager& pager, std::byte* root, storage::PageKind leaf_kind)
+        : pager_(pager), root_(root), leaf_kind_(leaf_kind) {}
+
+    bool empty() const { return RootField::page(root_) == 0; }
+    std::byte* root() const { return root_; }
+    Pager& pager() const { return pager_; }
+
+    /// The page as a leaf. Throws CorruptionError if it is something else.
+    const std::byte* leaf(PageId id) const { return expect(id, leaf_kind_, 0); }
+
+    /// REQUIRES: !empty() for every descent.
+    Path to_key(std::uint64_t key) const {
+        return descend([key](const std::byte* node, unsigned n) { return Node::find_key(node, n, key); });
+    }
+    /// `rank` becomes the place within the leaf's entries.
+    Path to_rank(std::uint64_t& rank) const {
+        return descend([&rank](const std::byte* node, unsigned n) {
+            const unsigned i = Node::find_rank(node, n, rank);
+            rank -= Node::before(node, i);
+            return i;
+        });
+    }
+    /// Moves to the next leaf; false at the end.
+    bool next_leaf(Path& path) const {
+        unsigned depth = path.height;
+        do {
+            if (depth-- == 0) return false;
+        } while (path.steps[depth].index + 1 >= storage::page_count(node(path, depth)));
+        ++path.steps[depth].index;
+        PageId page = Node::child(node(path, depth), path.steps[depth].index);
+        while (++depth < path.height) {
+            path.steps[depth] = {page, 0};
+            page = Node::child(node(path, depth), 0);
+        }
+        path.leaf = page;
+        return true;
+    }
+    /// Entries before the leaf of the path. Only for counted trees.
+    std::uint64_t entries_before(const Path& path) const {
+        std::uint64_t count = 0;
+        for (unsigned d = 0; d < path.height; ++d) count += Node::before(node(path, d), path.steps[d].index);
+        return count;
+    }
+    /// Reads ahead the leaves that follow in the same parent, once per 32 leaves.
+    void read_ahead(const Path& path) const {
+        constexpr unsigned kBatch = 32;
+        if (path.height == 0) return;
+        const Path::Step& step = path.steps[path.height - 1];
+        if (step.index % kBatch != 0) return;
+        const std::byte* parent = node(path, path.height - 1);
+        const unsigned end = std::min(step.index + kBatch, storage::page_count(parent));
+        for (unsigned i = step.index; i < end;) {
+            const PageId first = Node::child(parent, i);
+            std::uint64_t run = 1;
+            while (++i < end && Node::child(parent, i) == first + run) ++run;
+            pager_.prefetch(first, run);
+        }
+    }
+
+    /// The leaf of the path for writing; the path follows it if it is copied.
+    std::byte* writable_leaf(Path& path) { return writable(path, path.height); }
+    /// Gives an empty tree its first leaf.
+    std::byte* plant() {
+        PageId id;
+        std::byte* page = pager_.allocate(leaf_kind_, 0, id);
+        RootField::set_page(root_, id);
+        RootField::set_height(root_, 0);
+        return page;
+    }
+    /// Adds to the number of entries in the leaf of the path, on every level.
+    void add_entries(Path& path, std::uint64_t delta) {
+        RootField::add_entries(root_, delta);
+        if constexpr (kCounted) {
+            for (unsigned d = 0; d < path.height; ++d) Node::add(writable(path, d), path.steps[d].index, delta);
+        }
+    }
+    /// Links a new leaf to the right of the path's leaf, which gave it `entries` of its entries.
+    /// The path is spent afterwards.
+    void insert_leaf(Path& path, PageId right, std::uint64_t key, std::uint64_t entries) {
+        for (unsigned d = path.height; d-- > 0;) {
+            std::byte* node = writable(path, d);
+            const unsigned at = path.steps[d].index + 1;
+            Node::add(node, at - 1, 0 - entries);
+            if (storage::page_count(node) < Node::kCapacity) return Node::insert(node, at, right, key, entries);
+            PageId sibling_id;
+            std::byte* sibling = split(node, at, sibling_id, right, key, entries);
+            right = sibling_id;
+            key = Node::separator(sibling, 0);
+            entries = Node::total(sibling, storage::page_count(sibling) - 1);
+        }
+        grow(right, key, entries);
+    }
+    /// Unlinks the path's leaf, which the caller has released and emptied (or merged into its left
+    /// neighbour). The path is spent afterwards.
+    void remove_leaf(Path& path) {
+        for (unsigned d = path.height; d-- > 0;) {
+            std::byte* node = writable(path, d);
+            if (storage::page_count(node) > 1) {
+                Node::erase(node, path.steps[d].index);
+                return merge_inner(path, d);
+            }
+            pager_.release(path.steps[d].page);
+        }
+        RootField::set_page(root_, 0);
+        RootField::set_height(root_, 0);
+    }
+    /// Merges the path's leaf with a neighbour below the same parent if `fits(left, right)` allows it:
+    /// `merge(left, right)` appends, then the right page goes. The path is spent afterwards.
+    template <class Fits, class Merge>
+    void merge_leaf(Path path, Fits fits, Merge merge) {
+        if (path.height == 0) return;
+        unsigned& index = path.steps[path.height - 1].index;
+        const std::byte* parent = node(path, path.height - 1);
+        const auto try_pair = [&](unsigned left) {
+            const PageId left_id = Node::child(parent, left), right_id = Node::child(parent, left + 1);
+            if (!fits(leaf(left_id), leaf(right_id))) return false;
+            index = left;
+            path.leaf = left_id;
+            merge(writable_leaf(path), leaf(right_id));
+            pager_.release(right_id);
+            ++index;
+            remove_leaf(path);
+            return true;
+        };
+        const unsigned here = index, n = storage::page_count(parent);
+        if (here + 1 < n && try_pair(here)) return;
+        if (here > 0) try_pair(here - 1);
+    }
+
+    /// Calls visit(page id, page, level) for every inner node and `leaf_visit(id)` for every leaf,
+    /// in order, without recursion deeper than the height.
+    template <class Inner, class Leaf>
+    void walk(Inner&& visit, Leaf&& leaf_visit) const {
+        if (!empty()) walk(RootField::page(root_), checked_height(), visit, leaf_visit);
+    }
+
+private:
+    const std::byte* expect(PageId id, storage::PageKind kind, unsigned level) const {
+        const std::byte* page = pager_.read(id);
+        if (storage::page_kind(page) != kind || storage::page_level(page) != level) [[unlikely]] {
+            throw CorruptionError("page " + std::to_string(id) + " of data: kind " +
+                                  std::to_string(int(storage::page_kind(page))) + " level " +
+                                  std::to_string(storage::page_level(page)) + " where kind " +
+                                  std::to_string(int(kind)) + " level " + std::to_string(level) +
+                                  " belongs; run verify() on the store");
+        }
+        return page;
+    }
+    unsigned checked_height() const {
+        const unsigned height = RootField::height(root_);
+        if (height > kMaxHeight) {
+            throw CorruptionError("a tree of height " + std::to_string(height) + " in data; at most " +
+                                  std::to_string(kMaxHeight) + " are possible; run verify() on the store");
+        }
+        return height;
+    }
+    const std::byte* node(const Path& path, unsigned depth) const {
+        return expect(path.steps[depth].page, kInnerKind, path.height - depth);
+    }
+    template <class Choose>
+    Path descend(const Choose& choose) const {
+        Path path;
+        path.height = checked_height();
+        PageId page = RootField::page(root_);
+        for (unsigned d = 0; d < path.height; ++d) {
+            const std::byte* inner = expect(page, kInnerKind, path.height - d);
+            const unsigned index = choose(inner, storage::page_count(inner));
+            path.steps[d] = {page, index};
+            page = Node::child(inner, index);
+        }
+        path.leaf = page;
+        return path;
+    }
+    template <class Inner, class Leaf>
+    void walk(PageId id, unsigned level, Inner& visit, Leaf& leaf_visit) const {
+        if (level == 0) return leaf_visit(id);
+        const std::byte* inner = expect(id, kInnerKind, level);
+        const unsigned n = storage::page_count(inner);
+        for (unsigned i = 0; i < n; ++i) walk(Node::child(inner, i), level - 1, visit, leaf_visit);
+        visit(id, inner, level);
+    }
+
+    /// Depth path.height is the leaf. Pages that are copied are linked into their parents.
+    std::byte* writable(Path& path, unsigned depth) {
+        PageId& held = depth == path.height ? path.leaf : path.steps[depth].page;
+        PageId id = held;
+        std::byte* page = pager_.write(id);
+        if (id != held) {
+            held = id;
+            if (depth == 0) RootField::set_page(root_, id);
+            else Node::set_child(writable(path, depth - 1), path.steps[depth - 1].index, id);
+        }
+        return page;
+    }
+    /// Splits a full node and inserts the new child at place `at` of it. Appending leaves it full.
+    std::byte* split(std::byte* node, unsigned at, PageId& sibling_id, PageId right, std::uint64_t key,
+                     std::uint64_t entries) {
+        std::byte* sibling = pager_.allocate(kInnerKind, storage::page_level(node), sibling_id);
+        const unsigned n = storage::page_count(node);
+        const unsigned keep = at == n ? n : n / 2;
+        Node::copy_tail(node, keep, sibling);
+        storage::set_page_count(node, keep);
+        if (at <= keep && keep < n) Node::insert(node, at, right, key, entries);
+        else Node::insert(sibling, at - keep, right, key, entries);
+        return sibling;
+    }
+    void grow(PageId right, std::uint64_t key, std::uint64_t entries) {
+        const unsigned height = RootField::height(root_) + 1;
+        if (height > kMaxHeight) throw CorruptionError("a tree grew beyond its greatest height");
+        PageId id;
+        std::byte* top = pager_.allocate(kInnerKind, height, id);
+        Node::insert(top, 0, RootField::page(root_), 0, RootField::entries(root_) - entries);
+        Node::insert(top, 1, right, key, entries);
+        RootField::set_page(root_, id);
+        RootField::set_height(root_, height);
+    }
+    void merge_inner(Path& path, unsigned depth) {
+        if (depth == 0) return shrink();
+        std::byte* here = writable(path, depth);
+        if (storage::page_count(here) >= Node::kCapacity / 4) return;
+        std::byte* parent = writable(path, depth - 1);
+        const unsigned index = path.steps[depth - 1].index;
+        const unsigned n = storage::page_count(parent);
+        const auto try_pair = [&](unsigned left) {
+            PageId left_id = Node::child(parent, left);
+            const PageId right_id = Node::child(parent, left + 1);
+            const unsigned level = path.height - depth;
+            const unsigned sum = storage::page_count(expect(left_id, kInnerKind, level)) +
+                                 storage::page_count(expect(right_id, kInnerKind, level));
+            if (sum > Node::kCapacity / 4 * 3) return false;
+            path.steps[depth - 1].index = left;
+            path.steps[depth].page = left_id;
+            std::byte* target = writable(path, depth);
+            Node::copy_tail(expect(right_id, kInnerKind, level), 0, target);
+            pager_.release(right_id);
+            Node::erase(parent, left + 1);
+            merge_inner(path, depth - 1);
+            return true;
+        };
+        if (index + 1 < n && try_pair(index)) return;
+        if (index > 0) try_pair(index - 1);
+    }
+    /// While the root has a single child, that child becomes the root.
+    void shrink() {
+        while (RootField::height(root_) > 0) {
+            const PageId id = RootField::page(root_);
+            const std::byte* top = expect(id, kInnerKind, RootField::height(root_));
+            if (storage::page_count(top) > 1) return;
+            RootField::set_page(root_, Node::child(top, 0));
+            RootField::set_height(root_, RootField::height(root_) - 1);
+            pager_.release(id);
+        }
+    }
+
+    Pager& pager_;
+    std::byte* root_;
+    storage::PageKind leaf_kind_;
+};
+
+}  // namespace pyrsistence::structures

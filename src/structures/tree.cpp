@@ -1,0 +1,296 @@
+#include "structures/tree.hpp"
+
+#include <vector>
+
+namespace pyrsistence::structures {
+
+namespace {
+
+[[noreturn]] void bad_page(PageId id, const char* what) {
+    throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; run verify() on the store");
+}
+
+[[maybe_unused]] const bool registered = [] {
+    storage::Pager::set_validator(storage::PageKind::leaf, &SlottedLeaf::validate);
+    storage::Pager::set_validator(storage::PageKind::inner, &InnerNode<true>::validate);
+    storage::Pager::set_validator(storage::PageKind::hash_inner, &InnerNode<false>::validate);
+    return true;
+}();
+
+}  // namespace
+
+template <bool kCounted>
+void InnerNode<kCounted>::validate(const std::byte* node, PageId id, PageId page_count) {
+    const unsigned n = storage::page_count(node);
+    if (storage::page_level(node) == 0 || n == 0 || n > kCapacity) bad_page(id, "an inner node of impossible size");
+    for (unsigned i = 0; i < n; ++i) {
+        if (child(node, i) < storage::kMetaPages || child(node, i) >= page_count) bad_page(id, "a child out of range");
+        if (i == 0) continue;
+        if (total(node, i) < total(node, i - 1)) bad_page(id, "entry counts out of order");
+        if (separator(node, i) < separator(node, i - 1)) bad_page(id, "separators out of order");
+    }
+}
+
+template struct InnerNode<true>;
+template struct InnerNode<false>;
+
+void SlottedLeaf::validate(const std::byte* leaf, PageId id, PageId) {
+    const unsigned n = slots(leaf);
+    if (kEnds + kSlot * n > storage::kPageSize) bad_page(id, "too many slots");
+    unsigned empty = 0;
+    for (unsigned i = 0; i < n; ++i) {
+        if (end(leaf, i) < begin(leaf, i)) bad_page(id, "slots out of order");
+        if (external(leaf, i) && length(leaf, i) != storage::ExtentRef::kEncodedSize) bad_page(id, "a bad extent reference");
+        empty += hole(leaf, i);
+    }
+    if (used(leaf) > kRoom) bad_page(id, "records beyond the page");
+    if (empty != holes(leaf)) bad_page(id, "a wrong number of holes");
+}
+
+std::optional<unsigned> Tree::slot_of_id(const std::byte* leaf, EntryId id) {
+    const std::uint64_t slot = id - Leaf::base(leaf);
+    if (slot >= Leaf::slots(leaf)) return std::nullopt;
+    return static_cast<unsigned>(slot);
+}
+
+void Tree::bad_count(PageId page) { bad_page(page, "fewer entries than its parent counts"); }
+
+unsigned Tree::checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank) {
+    if (rank >= Leaf::entries(leaf)) bad_count(page);
+    return Leaf::slot_of_rank(leaf, static_cast<unsigned>(rank));
+}
+
+Record Tree::at(std::uint64_t rank) const {
+    const Path path = spine_.to_rank(rank);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    return Leaf::record(leaf, checked_slot(leaf, path.leaf, rank));
+}
+
+Record Tree::find(EntryId id) const {
+    if (spine_.empty()) return {};
+    const std::byte* leaf = spine_.leaf(spine_.to_key(id).leaf);
+    const auto slot = slot_of_id(leaf, id);
+    return slot ? Leaf::record(leaf, *slot) : Record{};
+}
+
+EntryId Tree::first_id() const {
+    EntryId id = 0;
+    for (std::optional<std::uint64_t> at = 0; at;) {
+        bool found = false;
+        at = scan(*at, [&](EntryId key, const Record&) {
+            id = key;
+            found = true;
+            return false;
+        });
+        if (found) break;
+    }
+    return id;
+}
+
+EntryId Tree::last_id() const {
+    std::uint64_t rank = size() - 1;
+    const Path path = spine_.to_rank(rank);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    return Leaf::base(leaf) + checked_slot(leaf, path.leaf, rank);
+}
+
+std::uint64_t Tree::rank_of(EntryId id) const {
+    if (spine_.empty()) return 0;
+    const Path path = spine_.to_key(id);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const std::uint64_t slot = id < Leaf::base(leaf) ? 0 : id - Leaf::base(leaf);
+    const auto clamped = static_cast<unsigned>(std::min<std::uint64_t>(slot, Leaf::slots(leaf)));
+    return spine_.entries_before(path) + Leaf::entries_before(leaf, clamped);
+}
+
+void Tree::insert(std::uint64_t rank, const Record& record) {
+    if (spine_.empty()) spine_.plant();
+    Path path = spine_.to_rank(rank);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    if (rank > Leaf::slots(leaf)) bad_count(path.leaf);
+    place(path, static_cast<unsigned>(rank), record, true);
+}
+
+void Tree::replace(std::uint64_t rank, const Record& record) {
+    Path path = spine_.to_rank(rank);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    place(path, checked_slot(leaf, path.leaf, rank), record, false);
+}
+
+void Tree::put(EntryId id, const Record& record) {
+    if (spine_.empty()) {
+        Leaf::set_base(spine_.plant(), id);
+        Path path = spine_.to_key(id);
+        return place(path, 0, record, true);
+    }
+    Path path = spine_.to_key(id);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const auto slot = slot_of_id(leaf, id);
+    if (slot && !Leaf::hole(leaf, *slot)) return place(path, *slot, record, false);
+    append_id(id, record);
+}
+
+void Tree::append_id(EntryId id, const Record& record) {
+    Path path = spine_.to_key(id);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const std::uint64_t after = Leaf::base(leaf) + Leaf::slots(leaf);
+    if (id < after) bad_page(path.leaf, "an id that is used a second time");
+    if (id == after) return place(path, Leaf::slots(leaf), record, true);
+    if ((id - after + 1) * Leaf::kSlot + record.stored.size() > Leaf::room(leaf)) return start_leaf(path, id, record);
+    std::byte* page = spine_.writable_leaf(path);
+    for (std::uint64_t i = after; i < id; ++i) Leaf::open(page, Leaf::slots(page));
+    place(path, Leaf::slots(page), record, true);
+}
+
+/// Puts the record at a slot: a new one before it, or in place of what it holds.
+void Tree::place(Path& path, unsigned slot, const Record& record, bool insert) {
+    std::byte* leaf = spine_.writable_leaf(path);
+    std::size_t need = record.stored.size();
+    if (insert) {
+        need += Leaf::kSlot;
+        spine_.add_entries(path, 1);
+    } else {
+        const Record old = Leaf::record(leaf, slot);
+        release_extent(old);
+        need = need > old.stored.size() ? need - old.stored.size() : 0;
+    }
+    if (record.external) RootField::add_extents(spine_.root(), 1);
+    if (need > Leaf::room(leaf)) return split(path, slot, record, insert);
+    if (insert) Leaf::open(leaf, slot);
+    Leaf::fill(leaf, slot, record);
+    if (!insert) merge_if_small(path);
+}
+
+/// A new last leaf that begins with this id.
+void Tree::start_leaf(Path& path, EntryId id, const Record& record) {
+    PageId right_id;
+    std::byte* right = spine_.pager().allocate(storage::PageKind::leaf, 0, right_id);
+    if (key_ == Key::id) Leaf::set_base(right, id);
+    Leaf::open(right, 0);
+    Leaf::fill(right, 0, record);
+    if (record.external) RootField::add_extents(spine_.root(), 1);
+    spine_.add_entries(path, 1);
+    spine_.insert_leaf(path, right_id, key_ == Key::id ? id : 0, 1);
+}
+
+/// Splits the leaf around a record that does not fit. Appending leaves the old leaf full;
+/// otherwise the bytes are halved. place() has counted the record already.
+void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
+    std::byte* left = spine_.writable_leaf(path);
+    std::byte copy[storage::kPageSize];
+    std::memcpy(copy, left, sizeof copy);
+    const unsigned n = Leaf::slots(copy);
+    const unsigned count = n + insert;
+    const auto item = [&](unsigned i) {
+        if (i == slot) return record;
+        return Leaf::record(copy, i - (insert && i > slot));
+    };
+    unsigned keep = 0;
+    if (insert && slot == n) {
+        keep = n;
+    } else {
+        std::size_t bytes = 0, total = 0;
+        for (unsigned i = 0; i < count; ++i) total += Leaf::kSlot + item(i).stored.size();
+        while (keep + 1 < count && bytes < total / 2) bytes += Leaf::kSlot + item(keep++).stored.size();
+    }
+    PageId right_id;
+    std::byte* right = spine_.pager().allocate(storage::PageKind::leaf, 0, right_id);
+    const EntryId base = key_ == Key::id ? Leaf::base(copy) + keep : 0;
+    Leaf::set_base(right, base);
+    Leaf::truncate(left, 0);
+    for (unsigned i = 0; i < count; ++i) {
+        std::byte* target = i < keep ? left : right;
+        Leaf::open(target, Leaf::slots(target));
+        const Record next = item(i);
+        if (!next.stored.empty()) Leaf::fill(target, Leaf::slots(target) - 1, next);
+    }
+    trim_holes(left);
+    spine_.insert_leaf(path, right_id, base, Leaf::entries(right));
+}
+
+bool Tree::erase_id(EntryId id) {
+    if (spine_.empty()) return false;
+    Path path = spine_.to_key(id);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const auto slot = slot_of_id(leaf, id);
+    if (!slot || Leaf::hole(leaf, *slot)) return false;
+    erase_slots(path, *slot, 1);
+    return true;
+}
+
+std::uint64_t Tree::erase_some(std::uint64_t rank, std::uint64_t count) {
+    Path path = spine_.to_rank(rank);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const unsigned slot = checked_slot(leaf, path.leaf, rank);
+    if (key_ == Key::id) count = 1;
+    const auto some = static_cast<unsigned>(std::min<std::uint64_t>(count, Leaf::slots(leaf) - slot));
+    erase_slots(path, slot, some);
+    return some;
+}
+
+void Tree::erase_slots(Path& path, unsigned slot, unsigned count) {
+    std::byte* leaf = spine_.writable_leaf(path);
+    for (unsigned i = slot; i < slot + count; ++i) release_extent(Leaf::record(leaf, i));
+    spine_.add_entries(path, std::uint64_t{0} - count);
+    if (key_ == Key::id) {
+        Leaf::fill(leaf, slot, {});
+        trim_holes(leaf);
+    } else {
+        Leaf::erase(leaf, slot, count);
+    }
+    if (Leaf::entries(leaf) > 0) return merge_if_small(path);
+    spine_.pager().release(path.leaf);
+    spine_.remove_leaf(path);
+}
+
+/// Removes the holes at both ends of a leaf, so that first and last slot are entries.
+void Tree::trim_holes(std::byte* leaf) {
+    if (Leaf::holes(leaf) == 0) return;
+    unsigned n = Leaf::slots(leaf);
+    unsigned last = n;
+    while (last > 0 && Leaf::hole(leaf, last - 1)) --last;
+    if (last < n) Leaf::erase(leaf, last, n - last);
+    unsigned first = 0;
+    while (first < last && Leaf::hole(leaf, first)) ++first;
+    if (first == 0) return;
+    Leaf::erase(leaf, 0, first);
+    Leaf::set_base(leaf, Leaf::base(leaf) + first);
+}
+
+void Tree::merge_if_small(const Path& path) {
+    if (Leaf::used(spine_.leaf(path.leaf)) >= Leaf::kRoom / 4) return;
+    const auto gap = [this](const std::byte* left, const std::byte* right) -> std::uint64_t {
+        return key_ == Key::id ? Leaf::base(right) - Leaf::base(left) - Leaf::slots(left) : 0;
+    };
+    const auto fits = [&](const std::byte* left, const std::byte* right) {
+        const std::uint64_t holes = gap(left, right);
+        return holes < Leaf::kRoom && Leaf::used(left) + Leaf::used(right) + Leaf::kSlot * holes <= Leaf::kRoom / 4 * 3;
+    };
+    const auto merge = [&](std::byte* left, const std::byte* right) {
+        for (std::uint64_t holes = gap(left, right); holes > 0; --holes) Leaf::open(left, Leaf::slots(left));
+        Leaf::copy_tail(right, 0, left);
+    };
+    spine_.merge_leaf(path, fits, merge);
+}
+
+void Tree::release_extent(const Record& record) {
+    if (!record.external) return;
+    spine_.pager().release(storage::ExtentRef::decode(record.stored.data()));
+    RootField::add_extents(spine_.root(), std::uint64_t{0} - 1);
+}
+
+void Tree::clear() {
+    const bool extents = RootField::extents(spine_.root()) != 0;
+    std::vector<PageId> pages;
+    const auto on_leaf = [&](PageId id) {
+        pages.push_back(id);
+        if (!extents) return;
+        const std::byte* leaf = spine_.leaf(id);
+        for (unsigned i = 0; i < Leaf::slots(leaf); ++i) release_extent(Leaf::record(leaf, i));
+    };
+    spine_.walk([&](PageId id, const std::byte*, unsigned) { pages.push_back(id); }, on_leaf);
+    for (const PageId id : pages) spine_.pager().release(id);
+    std::memset(spine_.root(), 0, RootField::kSize);
+}
+
+}  // namespace pyrsistence::structures

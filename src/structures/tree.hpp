@@ -1,0 +1,169 @@
+// The counted B+tree that serves every container: records of any length by rank, and optionally by
+// an ascending id. O(log n) select, insert and erase at any rank; appends fill leaves completely.
+//
+// A Tree is a view: the pager and the RootField in a container's root page. It is made anew for each
+// step and used under the store's lock; functions that change it REQUIRE Pager::reserve() since the
+// step began and a root in a writable page. Page bytes handed out live until the step ends.
+// Invariants: every leaf but the root holds an entry; total counts add up on every level;
+// ids ascend. Source: counted B+trees, Knuth TAOCP 3, 6.2.3-4.
+#pragma once
+
+#include <optional>
+
+#include "structures/slotted_leaf.hpp"
+#include "structures/spine.hpp"
+
+namespace pyrsistence::structures {
+
+class Tree {
+public:
+    enum class Key : bool { rank, id };
+    static constexpr std::size_t kRootSize = RootField::kSize;
+
+    Tree(storage::Pager& pager, std::byte* root, Key key)
+        : spine_(pager, root, storage::PageKind::leaf), key_(key) {}
+    /// For reading only: the functions that change the tree must not be called.
+    Tree(storage::Pager& pager, const std::byte* root, Key key) : Tree(pager, const_cast<std::byte*>(root), key) {}
+
+    std::uint64_t size() const { return RootField::entries(spine_.root()); }
+
+    /// The record at a rank. O(log n). REQUIRES: rank < size().
+    Record at(std::uint64_t rank) const;
+    /// The record with an id; empty if there is none. O(log n).
+    Record find(EntryId id) const;
+    /// The bytes of a record, wherever they lie.
+    Bytes resolve(const Record& record) const {
+        if (!record.external) [[likely]] return record.stored;
+        return spine_.pager().read_extent(storage::ExtentRef::decode(record.stored.data()));
+    }
+    /// The id of the first or last entry. REQUIRES: size() > 0.
+    EntryId first_id() const;
+    EntryId last_id() const;
+    /// Entries with a smaller id.
+    std::uint64_t rank_of(EntryId id) const;
+
+    /// Calls visit(key, record) for the entries of one leaf, from the first whose rank (or id) is
+    /// not below `start`, until it returns false. Returns where to go on, nothing at the end.
+    template <class Visit>
+    std::optional<std::uint64_t> scan(std::uint64_t start, Visit&& visit) const;
+    /// The same towards smaller keys, from the last whose rank (or id) is below `end`.
+    template <class Visit>
+    std::optional<std::uint64_t> scan_back(std::uint64_t end, Visit&& visit) const;
+
+    /// Inserts before the entry at `rank`; rank == size() appends. REQUIRES: record not empty.
+    void insert(std::uint64_t rank, const Record& record);
+    /// Appends under an id above all others, or replaces the record of an existing id.
+    void put(EntryId id, const Record& record);
+    void replace(std::uint64_t rank, const Record& record);
+    /// False if there is no such id.
+    bool erase_id(EntryId id);
+    /// Erases up to `count` entries from `rank` on, as many as lie in one leaf, and returns how many
+    /// those were; a longer range takes several steps. REQUIRES: rank < size(), count > 0.
+    std::uint64_t erase_some(std::uint64_t rank, std::uint64_t count);
+    /// Gives every page and extent back. O(pages / 200), or O(pages) if there are extents.
+    void clear();
+
+    /// Throws CorruptionError unless every invariant holds; visits every entry in order and calls
+    /// `page(id)` for each page, `extent(ref)` for each extent.
+    template <class Visit, class PageVisit, class ExtentVisit>
+    void check(Visit&& visit, PageVisit&& page, ExtentVisit&& extent) const;
+
+private:
+    using Leaf = SlottedLeaf;
+
+    /// The slot of an id in its leaf, or nothing if it is a hole or beyond.
+    static std::optional<unsigned> slot_of_id(const std::byte* leaf, EntryId id);
+    static unsigned checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank);
+    [[noreturn]] static void bad_count(PageId page);
+    void place(Path& path, unsigned slot, const Record& record, bool insert);
+    void split(Path& path, unsigned slot, const Record& record, bool insert);
+    void start_leaf(Path& path, EntryId id, const Record& record);
+    void append_id(EntryId id, const Record& record);
+    void erase_slots(Path& path, unsigned slot, unsigned count);
+    void trim_holes(std::byte* leaf);
+    void merge_if_small(const Path& path);
+    void release_extent(const Record& record);
+
+    Spine<true> spine_;
+    Key key_;
+};
+
+template <class Visit>
+std::optional<std::uint64_t> Tree::scan(std::uint64_t start, Visit&& visit) const {
+    if (spine_.empty() || size() == 0) return std::nullopt;
+    if (key_ == Key::rank && start >= size()) return std::nullopt;
+    std::uint64_t place = start;
+    Path path = key_ == Key::rank ? spine_.to_rank(place) : spine_.to_key(start);
+    spine_.read_ahead(path);
+    for (;;) {
+        const std::byte* leaf = spine_.leaf(path.leaf);
+        const unsigned n = Leaf::slots(leaf);
+        const std::uint64_t base = key_ == Key::rank ? start - place : Leaf::base(leaf);
+        const std::uint64_t first = start > base ? start - base : 0;
+        for (std::uint64_t i = first; i < n; ++i) {
+            const Record record = Leaf::record(leaf, static_cast<unsigned>(i));
+            if (record.stored.empty()) continue;
+            if (!visit(base + i, record)) return base + i + 1;
+        }
+        if (first < n) return base + n;
+        if (key_ == Key::rank) bad_count(path.leaf);
+        if (!spine_.next_leaf(path)) return std::nullopt;
+        spine_.read_ahead(path);
+    }
+}
+
+template <class Visit>
+std::optional<std::uint64_t> Tree::scan_back(std::uint64_t end, Visit&& visit) const {
+    if (spine_.empty() || size() == 0 || end == 0) return std::nullopt;
+    std::uint64_t place = std::min(end, key_ == Key::rank ? size() : end) - 1;
+    const std::uint64_t from = place;
+    const Path path = key_ == Key::rank ? spine_.to_rank(place) : spine_.to_key(from);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const std::uint64_t base = key_ == Key::rank ? from - place : Leaf::base(leaf);
+    if (from < base) return std::nullopt;
+    for (std::uint64_t i = std::min<std::uint64_t>(from - base + 1, Leaf::slots(leaf)); i-- > 0;) {
+        const Record record = Leaf::record(leaf, static_cast<unsigned>(i));
+        if (!record.stored.empty() && !visit(base + i, record)) return base + i;
+    }
+    return base == 0 ? std::nullopt : std::optional<std::uint64_t>(base);
+}
+
+template <class Visit, class PageVisit, class ExtentVisit>
+void Tree::check(Visit&& visit, PageVisit&& page, ExtentVisit&& extent) const {
+    std::uint64_t entries = 0, extents = 0, next = 0;
+    const auto fault = [](PageId id, const char* what) {
+        throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; run verify() on the store");
+    };
+    const auto on_leaf = [&](PageId id) {
+        const std::byte* leaf = spine_.leaf(id);
+        page(id);
+        if (Leaf::entries(leaf) == 0) fault(id, "a leaf without entries");
+        const std::uint64_t base = key_ == Key::id ? Leaf::base(leaf) : next;
+        if (base < next) fault(id, "ids out of order");
+        for (unsigned i = 0; i < Leaf::slots(leaf); ++i) {
+            const Record record = Leaf::record(leaf, i);
+            if (record.stored.empty() && key_ == Key::rank) fault(id, "an empty record");
+            if (record.stored.empty()) continue;
+            if (record.external) {
+                extent(storage::ExtentRef::decode(record.stored.data()));
+                ++extents;
+            }
+            ++entries;
+            visit(base + i, resolve(record));
+        }
+        next = base + Leaf::slots(leaf);
+    };
+    std::array<std::uint64_t, kMaxHeight + 1> counted{};  // entries below finished nodes, per level
+    const auto on_inner = [&](PageId id, const std::byte* node, unsigned level) {
+        page(id);
+        const unsigned n = storage::page_count(node);
+        const std::uint64_t total = InnerNode<true>::total(node, n - 1);
+        if (entries - counted[level] != total) fault(id, "the entry counts do not add up");
+        counted[level] = entries;
+    };
+    spine_.walk(on_inner, on_leaf);
+    if (entries != size()) fault(RootField::page(spine_.root()), "the number of entries differs from the root's");
+    if (extents != RootField::extents(spine_.root())) fault(RootField::page(spine_.root()), "the number of extents differs");
+}
+
+}  // namespace pyrsistence::structures
