@@ -39,8 +39,10 @@ nb::object decode_key(const nb::bytes& identity, const nb::bytes& original, bool
 
 void bind_codec(nb::module_& module) {
     using nb::arg;
-    module.def("_encode", &encode, arg("value").none(), arg("allow_pickle") = true, arg("pickler").none() = nb::none());
-    module.def("_decode", &decode, arg("item"), arg("allow_pickle") = true, arg("unpickler").none() = nb::none());
+    module.def("_encode", &encode, arg("value").none(), arg("allow_pickle") = true,
+               arg("pickler").none() = nb::none());
+    module.def("_decode", &decode, arg("item"), arg("allow_pickle") = true,
+               arg("unpickler").none() = nb::none());
     module.def("_key_identity", &key_identity, arg("key").none());
     module.def("_encode_key", &encode_key, arg("key").none(), arg("allow_pickle") = true,
                arg("pickler").none() = nb::none());

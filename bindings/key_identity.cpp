@@ -62,8 +62,8 @@ std::uint64_t field_number(PyObject* field) {
     return number;
 }
 
-/// One pass over one key. `structure_` counts the described instances around the current part: their parts may
-/// be lists, dicts, sets and bytearrays too, and are not hashed or guarded on their own.
+/// One pass over one key. `structure_` counts the described instances around the current part: their parts
+/// may be lists, dicts, sets and bytearrays too, and are not hashed or guarded on their own.
 class KeyEncoder {
 public:
     bool encode(PyObject* key, Buffer& out) {
@@ -101,10 +101,11 @@ private:
     private:
         [[noreturn]] void raise(const char* problem, PyObject* part) {
             PyObject* key = path_.front();
-            PyErr_Format(PyExc_TypeError,
-                         "cannot use this '%s' as a key: a '%s' in it %s; give '%s' a method __em_key__() that "
-                         "returns what identifies it, or use pyrsistence.register_key()",
-                         Py_TYPE(key)->tp_name, Py_TYPE(part)->tp_name, problem, Py_TYPE(key)->tp_name);
+            PyErr_Format(
+                PyExc_TypeError,
+                "cannot use this '%s' as a key: a '%s' in it %s; give '%s' a method __em_key__() that "
+                "returns what identifies it, or use pyrsistence.register_key()",
+                Py_TYPE(key)->tp_name, Py_TYPE(part)->tp_name, problem, Py_TYPE(key)->tp_name);
             nb::detail::raise_python_error();
         }
         std::vector<PyObject*>& path_;
@@ -184,7 +185,11 @@ private:
             case Tag::kAwareTime:
             case Tag::kTimeDelta: return codec::store<std::uint64_t>(out.extend(8), field_number(first));
             case Tag::kUuid: return out.append(bytes_of(first));
-            case Tag::kInstance: ++structure_; put_fields(description.fields, out); --structure_; return;
+            case Tag::kInstance:
+                ++structure_;
+                put_fields(description.fields, out);
+                --structure_;
+                return;
             default: return put_fields(description.fields, out);
         }
     }
@@ -200,8 +205,8 @@ private:
 /// Types whose hash cannot fail and is not worth computing.
 bool hashes_for_certain(PyObject* key) noexcept {
     PyTypeObject* type = Py_TYPE(key);
-    return type == &PyLong_Type || type == &PyUnicode_Type || type == &PyBytes_Type || type == &PyFloat_Type ||
-           type == &PyBool_Type || key == Py_None;
+    return type == &PyLong_Type || type == &PyUnicode_Type || type == &PyBytes_Type ||
+           type == &PyFloat_Type || type == &PyBool_Type || key == Py_None;
 }
 
 }  // namespace

@@ -62,7 +62,8 @@ nb::object Serializer::decode_value(Bytes item) const {
     if (tag != Tag::kPickle) return decode_native(item, Grammar::value);
     if (!allow_pickle_) {
         raise("PickleRefusedError",
-              "this was stored as a pickle, and allow_pickle is False: if you trust whoever wrote the container, "
+              "this was stored as a pickle, and allow_pickle is False: if you trust whoever wrote the "
+              "container, "
               "open it with allow_pickle=True");
     }
     return pickle_loads(content_of(item, tag));
@@ -79,8 +80,9 @@ nb::object Serializer::call_pickler(PyObject* value) const {
 
 nb::object Serializer::call_unpickler(Bytes item) const {
     if (!unpickler_.is_valid()) {
-        raise("Error", "this was stored by a custom pickler: open the container with unpickler=, an object whose "
-                       "method unpickle(bytes) reads what that pickler wrote");
+        raise("Error",
+              "this was stored by a custom pickler: open the container with unpickler=, an object whose "
+              "method unpickle(bytes) reads what that pickler wrote");
     }
     static PyObject* const method = PyUnicode_InternFromString("unpickle");
     const nb::object content = content_of(item, Tag::kCustom);
@@ -106,7 +108,9 @@ void Serializer::encode_key(PyObject* key, Buffer& identity, Buffer& original) c
 }
 
 nb::object Serializer::decode_key(Bytes identity, Bytes original) const {
-    if (original.empty() || original.data() == identity.data()) return decode_native(identity, Grammar::identity);
+    if (original.empty() || original.data() == identity.data()) {
+        return decode_native(identity, Grammar::identity);
+    }
     return decode_value(original);
 }
 

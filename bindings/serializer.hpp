@@ -24,7 +24,8 @@ public:
     void encode_lookup(PyObject* key, Buffer& identity) const;
     /// The same, and replaces `original` by the key's value item, empty if the identity gives back the key.
     void encode_key(PyObject* key, Buffer& identity, Buffer& original) const;
-    /// REQUIRES: both are private memory; `original` is empty or the identity itself if nothing else is stored.
+    /// REQUIRES: both are private memory; `original` is empty or the identity itself if nothing else is
+    /// stored.
     nb::object decode_key(Bytes identity, Bytes original) const;
 
     nb::object pickler() const { return pickler_.is_valid() ? pickler_ : nb::none(); }

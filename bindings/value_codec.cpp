@@ -31,8 +31,8 @@ void put_magnitude(Buffer& out, bool negative, PyObject* integer) {
 nb::object big_int_from(const Integer& integer) {
     const auto* bytes = reinterpret_cast<const unsigned char*>(integer.big.data());
 #if PY_VERSION_HEX >= 0x030D0000
-    nb::object magnitude = own(PyLong_FromUnsignedNativeBytes(bytes, integer.big.size(),
-                                                              Py_ASNATIVEBYTES_LITTLE_ENDIAN));
+    nb::object magnitude =
+        own(PyLong_FromUnsignedNativeBytes(bytes, integer.big.size(), Py_ASNATIVEBYTES_LITTLE_ENDIAN));
 #else
     nb::object magnitude = own(_PyLong_FromByteArray(bytes, integer.big.size(), 1, 0));
 #endif
@@ -67,7 +67,8 @@ nb::object text_from(const Text& text) {
         std::memcpy(PyUnicode_1BYTE_DATA(ascii.ptr()), text.utf8.data(), text.utf8.size());
         return ascii;
     }
-    PyObject* decoded = PyUnicode_DecodeUTF8(text.utf8.data(), size, text.has_surrogates ? "surrogatepass" : nullptr);
+    PyObject* decoded =
+        PyUnicode_DecodeUTF8(text.utf8.data(), size, text.has_surrogates ? "surrogatepass" : nullptr);
     if (decoded == nullptr && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
         PyErr_Clear();
         throw CorruptionError("encoded value: a str of " + std::to_string(size) + " bytes is not UTF-8");
@@ -386,14 +387,17 @@ private:
         return set;
     }
     void check_distinct(Py_ssize_t distinct, std::size_t count) {
-        if (static_cast<std::size_t>(distinct) != count) throw_corrupt(reader_, "equal members of a set or dict");
+        if (static_cast<std::size_t>(distinct) != count) {
+            throw_corrupt(reader_, "equal members of a set or dict");
+        }
     }
 
     nb::object decode_numpy() {
         const NumpyScalar scalar = reader_.read_numpy_scalar();
         const nb::object dtype = to_bytes(as_bytes(scalar.dtype));
         const nb::object data = to_bytes(scalar.data);
-        PyObject* restored = PyObject_CallFunctionObjArgs(numpy_restore.get(), dtype.ptr(), data.ptr(), nullptr);
+        PyObject* restored =
+            PyObject_CallFunctionObjArgs(numpy_restore.get(), dtype.ptr(), data.ptr(), nullptr);
         if (restored == nullptr) throw_corrupt_or_python(reader_, "an impossible NumPy scalar");
         return own(restored);
     }

@@ -8,8 +8,10 @@ Modules such as ``decimal`` and ``numpy`` are looked up in ``sys.modules`` only:
 no key can be of their types.
 """
 
+import collections
 import copyreg
 import enum
+import math
 import sys
 import types
 import weakref
@@ -39,11 +41,11 @@ MAX_GUARDED_IDENTITY = 4096
 
 _registered = weakref.WeakKeyDictionary()
 _describers = weakref.WeakKeyDictionary()
-_guarded = {}
+_guarded = collections.OrderedDict()
 
 
 def register_key(cls, function):
-    """Let ``function(key)`` tell what identifies the instances of ``cls``, and of classes derived from it, as keys.
+    """Let ``function(key)`` tell what identifies a key of class ``cls`` or of one derived from it.
 
     It returns any supported key; two instances of the same class with equal results are the same key.
     Takes precedence over everything but the built-in types themselves; a class of your own can define
@@ -75,19 +77,20 @@ def describe(key):
 def guard(key, identity):
     """Raise TypeError if an earlier key is equal to this one and differs in identity: a lookup would miss it.
 
-    Keys whose reduction is their identity are remembered, the last GUARD_SIZE of them, by type and hash.
+    Keys whose reduction is their identity are remembered, the last GUARD_SIZE of them, by type and hash; the
+    keys themselves, not weak references, since most are temporary objects that die with the statement.
     """
     place = type(key), hash(key)
     known = _guarded.get(place)
     if known is not None and known[1] != identity and known[0] == key:
         raise TypeError(
-            f"two equal keys of class {class_name(type(key))} would be stored as different ones, because their "
-            f"attributes differ: {_advice(type(key))}"
+            f"two equal keys of class {class_name(type(key))} would be stored as different ones, because "
+            f"their attributes differ: {_advice(type(key))}"
         )
     if known is None and len(identity) <= MAX_GUARDED_IDENTITY:
-        while len(_guarded) >= GUARD_SIZE:
-            _guarded.pop(next(iter(_guarded)), None)
         _guarded[place] = key, identity
+        if len(_guarded) > GUARD_SIZE:
+            _guarded.popitem(last=False)
 
 
 def class_name(cls):
@@ -152,7 +155,9 @@ def _rational(numerator, denominator, restorable=False):
 
 
 def _describe_fraction(key):
-    return _rational(key.numerator, key.denominator, restorable=type(key) is _type_of("fractions", "Fraction"))
+    return _rational(
+        key.numerator, key.denominator, restorable=type(key) is _type_of("fractions", "Fraction")
+    )
 
 
 def _describe_decimal(key):
@@ -184,7 +189,7 @@ def _numpy_describer(cls, numpy):
 
 def _describe_numpy_float(key):
     exact = float(key)
-    if exact == key or key != key:
+    if exact == key or math.isnan(exact):
         return _alias(exact)
     return _rational(*key.as_integer_ratio())
 
@@ -220,7 +225,8 @@ def _describe_datetime(key):
     if offset is None:
         return _known(NAIVE_DATETIME, local, restorable=exact and key.tzinfo is None)
     utc = sys.modules["datetime"].timezone.utc
-    return _known(AWARE_DATETIME, AWARE_OFFSET + local - _microseconds(offset), restorable=exact and key.tzinfo is utc)
+    shifted = AWARE_OFFSET + local - _microseconds(offset)
+    return _known(AWARE_DATETIME, shifted, restorable=exact and key.tzinfo is utc)
 
 
 def _describe_date(key):
@@ -288,19 +294,21 @@ _SINGLETONS = {type(Ellipsis): "Ellipsis", type(NotImplemented): "NotImplemented
 
 
 def _describe_global(key):
-    """A class, a function or another object that its module names; all else of this kind is equal to itself only."""
+    """A class, a function or another object that its module names; any other is equal to itself only."""
     name = _SINGLETONS.get(type(key))
     if name is not None:
         return _known(GLOBAL, "builtins", name)
-    module = getattr(key, "__module__", None) or getattr(getattr(key, "__self__", None), "__name__", None)
+    module = getattr(key, "__module__", None) or _module_of_owner(getattr(key, "__self__", None))
     name = getattr(key, "__qualname__", None)
     if isinstance(module, str) and isinstance(name, str) and _is_global(key, module, name):
         return _known(GLOBAL, module, name)
     if isinstance(key, (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
-        raise TypeError(f"cannot use {key!r} as a key: no module has it under its name, so no other process can find it")
+        raise TypeError(
+            f"cannot use {key!r} as a key: no module has it under its name, so no other process can find it"
+        )
     raise TypeError(
-        f"cannot use an object of class {class_name(type(key))} as a key: it is equal to itself only, and a copy "
-        f"read from the store would be another object; {_advice(type(key))}"
+        f"cannot use an object of class {class_name(type(key))} as a key: it is equal to itself only, and a "
+        f"copy read from the store would be another object; {_advice(type(key))}"
     )
 
 
@@ -308,7 +316,11 @@ def _is_global(key, module, name):
     found = sys.modules.get(module)
     for part in name.split("."):
         found = getattr(found, part, None)
-    return found is key or (isinstance(key, types.MethodType) and found == key)
+    return found is key or (isinstance(key, (types.MethodType, types.BuiltinFunctionType)) and found == key)
+
+
+def _module_of_owner(owner):
+    return getattr(owner, "__module__" if isinstance(owner, type) else "__name__", None)
 
 
 # ---- Dataclasses and other instances ----
@@ -354,7 +366,11 @@ def _without_caches(cls, state):
     cached_property = _type_of("functools", "cached_property")
     if type(state) is not dict or cached_property is None:
         return state
-    return {name: value for name, value in state.items() if type(getattr(cls, str(name), None)) is not cached_property}
+    return {
+        name: value
+        for name, value in state.items()
+        if type(getattr(cls, str(name), None)) is not cached_property
+    }
 
 
 # ---- Which describer serves a class ----

@@ -206,7 +206,8 @@ public:
 
 private:
     static std::unique_ptr<File> open_file(const fs::path& path, int flags) {
-        const int descriptor = retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600); });
+        const int descriptor =
+            retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600); });
         if (descriptor < 0) fail("open", path, errno);
         return std::make_unique<PosixFile>(descriptor, path);
     }

@@ -17,7 +17,7 @@ namespace pyrsistence::storage {
 namespace {
 
 constexpr PageId kSmallestMap = (PageId{64} << 20) / kPageSize;
-constexpr std::size_t kSmallArena = std::size_t{4} << 20;  ///< no huge pages below: small stores stay small
+constexpr std::size_t kSmallArena = std::size_t{4} << 20;  ///< without huge pages, for small stores
 constexpr std::size_t kReadOnlyArena = std::size_t{64} << 30;
 constexpr std::size_t kWriteBatch = 256;  ///< pages in one vectored write
 constexpr std::uint64_t kReadAheadBytes = 64 * 1024;
@@ -25,7 +25,8 @@ constexpr std::uint64_t kReadAheadBytes = 64 * 1024;
 constinit std::array<PageValidator, 256> validators{};
 
 [[noreturn]] void corrupt(PageId page, const std::string& what) {
-    throw CorruptionError("page " + std::to_string(page) + " of data: " + what + "; run verify() on the store");
+    throw CorruptionError("page " + std::to_string(page) + " of data: " + what +
+                          "; run verify() on the store");
 }
 
 std::string hex(std::uint32_t value) {
@@ -62,7 +63,8 @@ void Pager::set_validator(PageKind kind, PageValidator validator) {
 
 SpaceMap Pager::open_space(os::File& file, const PagerState& state) {
     auto read = [&file](PageId first, MutableBytes bytes) {
-        if (file.read(bytes, first * kPageSize) != bytes.size()) corrupt(first, "it lies behind the end of the file");
+        if (file.read(bytes, first * kPageSize) == bytes.size()) return;
+        corrupt(first, "it lies behind the end of the file");
     };
     if (state.page_count <= kMetaPages && state.space_map.bytes == 0) return SpaceMap(read);
     const PageId file_pages = file.size() / kPageSize;
@@ -83,7 +85,8 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
     if (state.page_count > kMetaPages) seals_.push_back({state.epoch, {}});
     // The tail may have been cut off after the state was made durable.
     if (space_.page_count() > file_pages_ && space_.trim() > std::max(file_pages_, kMetaPages)) {
-        corrupt(space_.page_count() - 1, "the file ends before it, at " + std::to_string(file_pages_) + " pages");
+        corrupt(space_.page_count() - 1,
+                "the file ends before it, at " + std::to_string(file_pages_) + " pages");
     }
     frame_capacity_ = std::max<std::size_t>(options.frame_memory / kPageSize, 4 * kStepFrames);
     open_arena();
@@ -93,13 +96,17 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
 Pager::~Pager() = default;
 
 void Pager::open_arena() {
-    std::size_t capacity = read_only_ ? std::max(frame_capacity_, kReadOnlyArena / kPageSize) : frame_capacity_;
+    std::size_t capacity = frame_capacity_;
+    if (read_only_) capacity = std::max(capacity, kReadOnlyArena / kPageSize);
     void* place = MAP_FAILED;
     for (; capacity >= frame_capacity_; capacity /= 2) {
         place = map_memory((capacity + kFirstFrame) * kPageSize);
         if (place != MAP_FAILED) break;
     }
-    if (place == MAP_FAILED) out_of_memory("no address space for " + std::to_string(frame_capacity_) + " frames");
+    if (place == MAP_FAILED) {
+        out_of_memory("no address space for " + std::to_string(frame_capacity_) +
+                      " frames; lower memory_limit");
+    }
     frame_capacity_ = frames_free_ = capacity;
     const std::size_t bytes = (capacity + kFirstFrame) * kPageSize;
     arena_ = static_cast<std::byte*>(place);
@@ -130,7 +137,9 @@ void Pager::resize_states(PageId pages) {
     const std::size_t bytes = pages * sizeof(std::uint32_t);
     void* place = states_ ? ::mremap(states_.get(), states_.get_deleter().bytes, bytes, MREMAP_MAYMOVE)
                           : map_memory(bytes);
-    if (place == MAP_FAILED) out_of_memory("no address space for the states of " + std::to_string(pages) + " pages");
+    if (place == MAP_FAILED) {
+        out_of_memory("no address space for " + std::to_string(pages) + " page states; raise RLIMIT_AS");
+    }
     static_cast<void>(states_.release());  // moved
     states_ = Region<std::uint32_t>(static_cast<std::uint32_t*>(place), Unmap{bytes});
     page_state_ = states_.get();
@@ -237,7 +246,7 @@ void Pager::evict(std::size_t count) {
         free_frame(fresh_[i]);
     }
     fresh_.erase(fresh_.begin(), fresh_.begin() + static_cast<std::ptrdiff_t>(count));
-    for (std::size_t i = 0; i < fresh_.size(); ++i) frame_info(fresh_[i]).position = static_cast<std::uint32_t>(i);
+    for (std::uint32_t i = 0; i < fresh_.size(); ++i) frame_info(fresh_[i]).position = i;
 }
 
 /// Writes pages in order of their ids, adjacent ones by one call.
@@ -275,7 +284,7 @@ void Pager::verify(PageId id, const std::byte* page) const {
     if (stored != expected) corrupt(id, "checksum " + hex(stored) + ", expected " + hex(expected));
     if (page_kind(page) == PageKind::free) corrupt(id, "it is not in use");
     if (page_epoch(page) > opened_epoch_) {
-        corrupt(id, "it is of epoch " + std::to_string(page_epoch(page)) + ", after that of the checkpoint, " +
+        corrupt(id, "it is of epoch " + std::to_string(page_epoch(page)) + ", after the checkpoint's, " +
                         std::to_string(opened_epoch_));
     }
     if (const PageValidator validator = validators[static_cast<std::size_t>(page[4])]) {
@@ -307,13 +316,14 @@ Bytes Pager::read_extent(const ExtentRef& ref) {
 
 /// Where the bytes of an extent are, if all of it exists.
 const std::byte* Pager::extent_place(const ExtentRef& ref) const {
-    if (ref.first < kMetaPages || ref.first >= space_.page_count() || ref.pages() > space_.page_count() - ref.first) {
-        corrupt(ref.first, "the store has " + std::to_string(space_.page_count()) + " pages, too few for an extent of " +
+    const PageId count = space_.page_count();
+    if (ref.first < kMetaPages || ref.first >= count || ref.pages() > count - ref.first) {
+        corrupt(ref.first, "the store has " + std::to_string(count) + " pages, too few for an extent of " +
                                std::to_string(ref.bytes) + " bytes");
     }
     const auto found = private_.find(ref.first);
     if (found != private_.end()) return found->second.get();
-    if (ref.first + ref.pages() > file_pages_) corrupt(ref.first, "the extent lies behind the end of the file");
+    if (ref.first + ref.pages() > file_pages_) corrupt(ref.first, "the extent ends behind the file");
     return map_ + ref.first * kPageSize;
 }
 
@@ -343,7 +353,7 @@ std::byte* Pager::write_slowly(PageId& id) {
     const std::byte* old = read(id);
     const std::uint64_t birth = page_epoch(old);
     const bool copy = birth != epoch_;  // else it was written out early, and no seal can reach it
-    if (!copy && frames_free_ == 0) out_of_memory("a step wrote more than " + std::to_string(kStepFrames) + " pages");
+    if (frames_free_ == 0) out_of_memory("a step wrote more than " + std::to_string(kStepFrames) + " pages");
     const PageId target = copy ? new_page() : id;
     std::byte* page = take_frame(target);
     // The checkpoint thread may be storing the checksum of the old page.
@@ -430,9 +440,11 @@ void Pager::claim(const ExtentRef& ref) {
     if (ref.bytes == 0) return;
     if (ref.first < kMetaPages || ref.first >= file_pages_ || ref.pages() > file_pages_ - ref.first) {
         corrupt(ref.first, "the log names an extent of " + std::to_string(ref.bytes) +
-                               " bytes behind the end of the file, at " + std::to_string(file_pages_) + " pages");
+                               " bytes behind the end of the file of " + std::to_string(file_pages_) +
+                               " pages");
     }
-    if (!space_.claim(ref.first, ref.pages())) corrupt(ref.first, "the log names an extent whose pages are in use");
+    if (space_.claim(ref.first, ref.pages())) return;
+    corrupt(ref.first, "the log names an extent of " + std::to_string(ref.pages()) + " pages, some in use");
 }
 
 // --- seals and checkpoints
@@ -547,7 +559,8 @@ void Pager::trim(bool exact) {
 
 bool Pager::frames_scarce() const noexcept {
     const bool pending = frames_in_use() > fresh_.size();
-    return !read_only_ && pending && frames_free_ < std::max<std::size_t>(2 * kStepFrames, frame_capacity_ / 8);
+    const std::size_t few = std::max<std::size_t>(2 * kStepFrames, frame_capacity_ / 8);
+    return !read_only_ && pending && frames_free_ < few;
 }
 
 }  // namespace pyrsistence::storage

@@ -73,8 +73,8 @@ public:
     /// Makes room for a step: kStepFrames frames and as many pages of file. May write out old
     /// frames, lengthen the file and replace the mapping. Throws StorageError; nothing has changed then.
     void reserve() {
-        if (frames_free_ >= kStepFrames && space_.page_count() + kStepFrames <= page_limit_) [[likely]] return;
-        reserve_slowly();
+        const bool room = frames_free_ >= kStepFrames && space_.page_count() + kStepFrames <= page_limit_;
+        if (!room) [[unlikely]] reserve_slowly();
     }
     /// A new zeroed page of the current epoch with its header set.
     std::byte* allocate(PageKind kind, unsigned level, PageId& id);

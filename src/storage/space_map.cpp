@@ -17,7 +17,8 @@ constexpr std::uint64_t kAll = ~std::uint64_t{0};
 constexpr std::uint64_t kLongRun = 4096;
 
 [[noreturn]] void corrupt(PageId page, const std::string& what) {
-    throw CorruptionError("page " + std::to_string(page) + " of data: " + what + "; run verify() on the store");
+    throw CorruptionError("page " + std::to_string(page) + " of data: " + what +
+                          "; run verify() on the store");
 }
 
 /// Calls visit(word, mask) for the words that hold bits [begin, end).
@@ -116,7 +117,9 @@ SpaceMap::Bits& SpaceMap::load(std::uint64_t index) const {
     if (group.page != 0) {
         std::vector<std::byte> block(kPageSize);
         read_(group.page, block);
-        for (std::size_t i = 0; i < kWords; ++i) bits->live[i] = codec::load<std::uint64_t>(block.data() + 8 * i);
+        for (std::size_t i = 0; i < kWords; ++i) {
+            bits->live[i] = codec::load<std::uint64_t>(block.data() + 8 * i);
+        }
         if (XXH3_64bits(block.data(), block.size()) != group.checksum) {
             corrupt(group.page, "the checksum of a space map block differs");
         }
@@ -132,11 +135,12 @@ void SpaceMap::check_block(std::uint64_t index, const Bits& bits) const {
     for (const std::uint64_t word : bits.live) live += static_cast<std::uint32_t>(std::popcount(word));
     std::uint64_t beyond = 0;
     const std::uint64_t end = std::min(page_count_ - std::min(page_count_, index * kGroupPages), kGroupPages);
-    for_words(end, kGroupPages, [&](std::size_t word, std::uint64_t mask) { beyond |= bits.live[word] & mask; });
+    for_words(end, kGroupPages,
+              [&](std::size_t word, std::uint64_t mask) { beyond |= bits.live[word] & mask; });
     const Group& group = groups_[index];
     if (live != group.live || beyond != 0 || (index == 0 && (bits.live[0] & 3) != 3)) {
-        corrupt(group.page, "block " + std::to_string(index) + " of the space map has " + std::to_string(live) +
-                                " pages in use, expected " + std::to_string(group.live));
+        corrupt(group.page, "block " + std::to_string(index) + " of the space map has " +
+                                std::to_string(live) + " pages in use, expected " + std::to_string(group.live));
     }
 }
 
@@ -275,20 +279,23 @@ void SpaceMap::recycle(PageId first, std::uint64_t pages) {
 std::uint32_t SpaceMap::free_run_around(const Bits& bits, std::size_t begin, std::size_t end) {
     while (begin > 0) {
         const std::size_t bit = (begin - 1) % 64;
-        const auto zeros = static_cast<std::size_t>(std::countl_zero(bits.busy[(begin - 1) / 64] << (63 - bit)));
+        const std::uint64_t word = bits.busy[(begin - 1) / 64] << (63 - bit);
+        const auto zeros = static_cast<std::size_t>(std::countl_zero(word));
         begin -= std::min(zeros, bit + 1);
         if (zeros <= bit) break;
     }
     while (end < kGroupPages) {
         const std::size_t room = 64 - end % 64;
-        const auto zeros = static_cast<std::size_t>(std::countr_zero(bits.busy[end / 64] >> (end % 64)));
+        const std::uint64_t word = bits.busy[end / 64] >> (end % 64);
+        const auto zeros = static_cast<std::size_t>(std::countr_zero(word));
         end += std::min(zeros, room);
         if (zeros < room) break;
     }
     return static_cast<std::uint32_t>(end - begin);
 }
 
-bool SpaceMap::all(PageId first, std::uint64_t pages, std::uint64_t (Bits::*which)[kWords], bool value) const {
+bool SpaceMap::all(PageId first, std::uint64_t pages, std::uint64_t (Bits::*which)[kWords],
+                   bool value) const {
     bool same = true;
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
         if (!same) return;
@@ -404,7 +411,20 @@ PageId SpaceMap::end_of_busy() const {
 
 PageId SpaceMap::trim() {
     page_count_ = end_of_busy();
+    if (live_ < page_count_) loosen_tail();
     return page_count_;
+}
+
+/// Has the next save move those of the map's own pages that may be all that keeps the file long.
+void SpaceMap::loosen_tail() {
+    const std::uint64_t own = groups_.size() + directory_.pages();
+    const PageId tail = page_count_ - std::min(page_count_, 2 * own);
+    for (std::uint64_t i = 0; i < groups_.size(); ++i) {
+        const bool directory = i == 0 && directory_.bytes > 0 && directory_.first >= tail;
+        if (!directory && (groups_[i].page == 0 || groups_[i].page < tail)) continue;
+        load(i);
+        mark_dirty(i);
+    }
 }
 
 }  // namespace pyrsistence::storage

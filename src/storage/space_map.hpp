@@ -58,7 +58,8 @@ public:
         if (directory_.bytes != 0) visit(directory_.first, directory_.pages());
     }
 
-    /// Cuts page_count back to just after the last busy page; returns it.
+    /// Cuts page_count back to just after the last busy page; returns it. If the map's own pages lie
+    /// at the end, the next save moves them.
     PageId trim();
     std::uint64_t live_pages() const noexcept { return live_; }
 
@@ -96,6 +97,7 @@ private:
     bool scan(std::uint64_t index, RunSearch&) const;
     void take(PageId first, std::uint64_t pages);
     PageId end_of_busy() const;
+    void loosen_tail();
     bool all(PageId first, std::uint64_t pages, std::uint64_t (Bits::*which)[kWords], bool value) const;
     static std::uint32_t free_run_around(const Bits&, std::size_t begin, std::size_t end);
 

@@ -34,12 +34,12 @@ void HashIndex::put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id
 void HashIndex::insert(std::uint64_t hash, EntryId id) {
     if (spine_.empty()) spine_.plant();
     const std::uint64_t tag = tag_of(hash);
-    Path path = spine_.to_key(tag);
+    Path path = to_tag(tag);
     std::byte* bucket = spine_.writable_leaf(path);
     const unsigned n = storage::page_count(bucket);
     spine_.add_entries(path, 1);
     if (n == kCapacity) return split(path, tag, id);
-    put(bucket, first_not_below(bucket, n, tag + 1), tag, id);
+    put(bucket, first_not_below(bucket, n, tag + 1, path.bounds), tag, id);
 }
 
 void HashIndex::split(Path& path, std::uint64_t tag, EntryId id) {
@@ -52,7 +52,7 @@ void HashIndex::split(Path& path, std::uint64_t tag, EntryId id) {
     storage::set_page_count(left, keep);
     const std::uint64_t separator = tag_at(right, 0);
     std::byte* target = tag >= separator ? right : left;
-    put(target, first_not_below(target, storage::page_count(target), tag + 1), tag, id);
+    put(target, first_not_below(target, storage::page_count(target), tag + 1, path.bounds), tag, id);
     spine_.insert_leaf(path, right_id, separator, 0);
 }
 
@@ -63,7 +63,7 @@ bool HashIndex::erase(std::uint64_t hash, EntryId id) {
     do {
         const std::byte* bucket = spine_.leaf(path.leaf);
         const unsigned n = storage::page_count(bucket);
-        for (unsigned i = first_not_below(bucket, n, tag); i < n; ++i) {
+        for (unsigned i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
             if (tag_at(bucket, i) != tag) return false;
             if (id_at(bucket, i) != id) continue;
             erase_slot(path, i);

@@ -32,7 +32,7 @@ public:
         for (;;) {
             const std::byte* bucket = spine_.leaf(path.leaf);
             const unsigned n = storage::page_count(bucket);
-            for (unsigned i = first_not_below(bucket, n, tag); i < n; ++i) {
+            for (unsigned i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
                 if (tag_at(bucket, i) != tag) return std::nullopt;
                 const EntryId id = id_at(bucket, i);
                 if (accept(id)) return id;
@@ -63,16 +63,19 @@ private:
     static EntryId id_at(const std::byte* bucket, unsigned i) {
         return codec::load48(bucket + kSlots + kSlot * i + 5);
     }
-    static unsigned first_not_below(const std::byte* bucket, unsigned n, std::uint64_t tag) {
+    static unsigned first_not_below(const std::byte* bucket, unsigned n, std::uint64_t tag, const Bounds& bounds) {
         if (tag == 0) return 0;
-        return count_not_above(n, tag - 1, [bucket](unsigned i) { return tag_at(bucket, i); });
+        return count_not_above(n, tag - 1, bounds, [bucket](unsigned i) { return tag_at(bucket, i); });
     }
     static void validate(const std::byte* bucket, PageId id, PageId page_count);
     static bool register_validator();
     static const bool registered_;
 
     /// The way to the first bucket that may hold the tag.
-    Path before_tag(std::uint64_t tag) const { return spine_.to_key(tag == 0 ? 0 : tag - 1); }
+    Path before_tag(std::uint64_t tag) const { return to_tag(tag == 0 ? 0 : tag - 1); }
+    /// The way to the last bucket that may hold the tag.
+    Path to_tag(std::uint64_t tag) const { return spine_.to_key(tag, kTags); }
+    static constexpr Bounds kTags{0, std::uint64_t{1} << 40};
     static void put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id);
     void split(Path& path, std::uint64_t tag, EntryId id);
     void erase_slot(Path& path, unsigned i);

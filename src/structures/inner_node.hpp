@@ -37,15 +37,25 @@ struct InnerNode {
         return 0;
     }
 
-    /// The last child whose separator is not above `key`, else the first.
-    static unsigned find_key(const std::byte* node, unsigned n, std::uint64_t key) {
-        const unsigned count = count_not_above(n, key, [node](unsigned i) { return separator(node, i); });
-        return count == 0 ? 0 : count - 1;
+    /// The last child whose separator is not above `key`, else the first. `bounds` become the child's.
+    static unsigned find_key(const std::byte* node, unsigned n, std::uint64_t key, Bounds& bounds) {
+        const Bounds guide{bounds.low, bounds.high == kNoBound ? separator(node, n - 1) : bounds.high};
+        const unsigned count = count_not_above(n, key, guide, [node](unsigned i) { return separator(node, i); });
+        const unsigned i = count == 0 ? 0 : count - 1;
+        if (i > 0) bounds.low = separator(node, i);
+        if (i + 1 < n) bounds.high = separator(node, i + 1);
+        return i;
     }
-    /// The child that holds the entry of this rank; the last one for ranks past the end.
-    static unsigned find_rank(const std::byte* node, unsigned n, std::uint64_t rank) {
-        return std::min(n - 1, count_not_above(n, rank, [node](unsigned i) { return total(node, i); }));
+    /// The child that holds the entry of this rank, the last one for ranks past the end. `rank`
+    /// becomes the rank below that child.
+    static unsigned find_rank(const std::byte* node, unsigned n, std::uint64_t& rank) {
+        const Bounds bounds{0, total(node, n - 1)};
+        const unsigned count = count_not_above(n, rank, bounds, [node](unsigned i) { return total(node, i); });
+        const unsigned i = std::min(n - 1, count);
+        rank -= before(node, i);
+        return i;
     }
+    static constexpr std::uint64_t kNoBound = ~std::uint64_t{0};  ///< of a tree whose greatest key is unknown
 
     /// Adds `delta` to the number of entries below child i.
     static void add(std::byte* node, unsigned i, std::uint64_t delta) {

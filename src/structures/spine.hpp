@@ -38,6 +38,7 @@ struct Path {
     std::array<Step, kMaxHeight> steps;
     unsigned height = 0;
     PageId leaf = 0;
+    Bounds bounds{};  ///< of the keys in the leaf, after to_key()
 };
 
 template <bool kCounted>
@@ -59,17 +60,17 @@ public:
     /// The page as a leaf. Throws CorruptionError if it is something else.
     const std::byte* leaf(PageId id) const { return expect(id, leaf_kind_, 0); }
 
-    /// REQUIRES: !empty() for every descent.
-    Path to_key(std::uint64_t key) const {
-        return descend([key](const std::byte* node, unsigned n) { return Node::find_key(node, n, key); });
+    /// REQUIRES: !empty() for every descent. `bounds` is what is known of all keys in the tree.
+    Path to_key(std::uint64_t key, Bounds bounds = {0, Node::kNoBound}) const {
+        Path path = descend([key, &bounds](const std::byte* node, unsigned n) {
+            return Node::find_key(node, n, key, bounds);
+        });
+        path.bounds = bounds;
+        return path;
     }
     /// `rank` becomes the place within the leaf's entries.
     Path to_rank(std::uint64_t& rank) const {
-        return descend([&rank](const std::byte* node, unsigned n) {
-            const unsigned i = Node::find_rank(node, n, rank);
-            rank -= Node::before(node, i);
-            return i;
-        });
+        return descend([&rank](const std::byte* node, unsigned n) { return Node::find_rank(node, n, rank); });
     }
     /// Moves to the next leaf; false at the end.
     bool next_leaf(Path& path) const {

@@ -68,7 +68,8 @@ Record Tree::at(std::uint64_t rank) const {
 
 Record Tree::find(EntryId id) const {
     if (spine_.empty()) return {};
-    const std::byte* leaf = spine_.leaf(spine_.to_key(id).leaf);
+    const Path path = spine_.to_key(id);
+    const std::byte* leaf = spine_.leaf(path.leaf);
     const auto slot = slot_of_id(leaf, id);
     return slot ? Leaf::record(leaf, *slot) : Record{};
 }

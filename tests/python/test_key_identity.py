@@ -1,4 +1,4 @@
-"""Keys: equal keys have equal identities, in every process; unequal ones do not; nothing is missed silently."""
+"""Keys: equal keys have equal identities, in every process; unequal ones do not; none is missed silently."""
 
 import collections
 import dataclasses
@@ -20,11 +20,10 @@ import textwrap
 import uuid
 import zoneinfo
 
+import pyrsistence
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-import pyrsistence
 from pyrsistence import _core, _keys
 
 identity = _core._key_identity
@@ -186,11 +185,18 @@ EQUAL = {
     "bytes": [b"abc", Blob(b"abc"), memoryview(b"abc")],
     "tuple": [(1, 2), Point(1, 2), (1.0, True + 1), Point(Decimal(1), 2)],
     "frozenset": [frozenset({1, "a"}), frozenset(["a", 1.0]), Group({"a", 1})],
-    "datetime": [dt.datetime(2024, 1, 1, 12, tzinfo=dt.timezone.utc), dt.datetime(2024, 1, 1, 13, tzinfo=CET)],
+    "datetime": [
+        dt.datetime(2024, 1, 1, 12, tzinfo=dt.timezone.utc),
+        dt.datetime(2024, 1, 1, 13, tzinfo=CET),
+    ],
     "fold": [dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, fold=1)],
     "time": [dt.time(12, tzinfo=dt.timezone.utc), dt.time(13, tzinfo=CET)],
     "timezone": [dt.timezone(dt.timedelta(hours=1)), dt.timezone(dt.timedelta(hours=1), "CET")],
-    "path": [pathlib.PurePosixPath("/a/b"), pathlib.PurePosixPath("/a//b/."), pathlib.PurePosixPath("/a", "b")],
+    "path": [
+        pathlib.PurePosixPath("/a/b"),
+        pathlib.PurePosixPath("/a//b/."),
+        pathlib.PurePosixPath("/a", "b"),
+    ],
     "windows path": [pathlib.PureWindowsPath("C:/Temp"), pathlib.PureWindowsPath("c:\\temp")],
     "uuid": [uuid.UUID(int=5), uuid.UUID("00000000-0000-0000-0000-000000000005")],
     "range": [range(0, 3, 2), range(0, 4, 2)],
@@ -243,22 +249,20 @@ def test_iteration_gives_back_the_key_that_was_stored(keys):
 
 
 def test_distinct_keys_have_distinct_identities():
-    keys = [None, "", b"", (), frozenset(), "None", (None,), ((),), frozenset([()]), 1, "1", b"1", (1,), frozenset([1]),
-            -1, 0.1, Decimal("0.1"), 1j, 1 + 1j, math.nan, math.inf, -math.inf, 2**64, -(2**64), 2**64 + 1, (1, 2), (2, 1),
-            dt.date(2024, 1, 1), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), dt.time(0),
-            dt.time(0, tzinfo=dt.timezone.utc), dt.timedelta(0), dt.timedelta.max, dt.timedelta.min, uuid.UUID(int=0),
-            pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("a"), Color.RED, Color.BLUE, Access.READ,
-            Access.READ | Access.WRITE, range(1), range(2), Edge(1, 2), Edge(2, 1), Measured(1, 2), Edge([1], 2).__class__,
-            Pair(1, 2), Pair(2, 1), SubPair(1, 2), Marked(1), Marked(2), Slotted(1, 2), len, max, int, Ellipsis,
-            NotImplemented, CaseBlind("A"), Edge(1, [1]), Edge(1, (1,)), Edge(1, {"a": 1}), Edge(1, {"a", 1}), CET]  # fmt: skip
-    identities = []
-    for key in keys:
-        try:
-            identities.append(identity(key))
-        except TypeError as error:
-            assert "unhashable" in str(error)
-    assert len(set(identities)) == len(identities)
-    assert len(identities) >= len(keys) - 4
+    keys = [
+        None, "", b"", (), frozenset(), "None", (None,), ((),), frozenset([()]), 1, "1", b"1", (1,),
+        frozenset([1]), -1, 0.1, Decimal("0.1"), 1j, 1 + 1j, math.nan, math.inf, -math.inf, 2**64, -(2**64),
+        2**64 + 1, (1, 2), (2, 1), dt.date(2024, 1, 1), dt.datetime(2024, 1, 1),
+        dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), dt.time(0), dt.time(0, tzinfo=dt.timezone.utc),
+        dt.timedelta(0), dt.timedelta.max, dt.timedelta.min, uuid.UUID(int=0), CET,
+        pathlib.PurePosixPath("a"), pathlib.PureWindowsPath("a"), Color.RED, Color.BLUE, Access.READ,
+        Access.READ | Access.WRITE, range(1), range(2), Pair(1, 2), Pair(2, 1), SubPair(1, 2), Marked(1),
+        Marked(2), Slotted(1, 2), CaseBlind("A"), Edge(1, 2), Edge(2, 1), Measured(1, 2), Edge,
+        Edge(1, 2, m=[1]), Edge(1, 2, m=(1,)), Edge(1, 2, m={"a": 1}), Edge(1, 2, m={"a", 1}),
+        Edge(1, 2, m=Pair(1, 2)), len, max, int, Ellipsis, NotImplemented,
+    ]  # fmt: skip
+    identities = [identity(key) for key in keys]
+    assert len(set(identities)) == len(keys)
 
 
 # ---- Golden bytes: docs/format.md ----
@@ -277,7 +281,7 @@ GOLDEN = [
     (frozenset({"b", "a", 2}), "72 03 4161 4162 82"),
     (dt.date(1, 1, 2), "73 010000000000"),
     (dt.datetime(1, 1, 1, 0, 0, 0, 5), "74 0500000000000000"),
-    (dt.datetime(1, 1, 2, 0, tzinfo=dt.timezone.utc), "75 0060B71D14000040"),
+    (dt.datetime(1, 1, 2, 0, tzinfo=dt.timezone.utc), "75 0060D71D14000040"),
     (dt.time(0, 0, 0, 7), "76 0700000000000000"),
     (dt.time(0, 0, 0, 7, tzinfo=dt.timezone.utc), "77 0700000000000040"),
     (dt.timedelta(microseconds=-1), "78 FFFFFFFFFFFFFF7F"),
@@ -308,8 +312,10 @@ def test_golden_classes():
 
 @pytest.mark.parametrize(
     "key",
-    [None, 5, -(2**80), "text", "\ud800", b"bytes", 1.5, 1 + 2.5j, (1, ("a", 2.5)), frozenset({1, "a", (2,)}),
-     dt.date(2024, 2, 29), dt.datetime.max, dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), dt.time(1, 2, 3, 4),
+    [None, 5, -(2**80), "text", "\ud800", b"bytes", 1.5, 1 + 2.5j, (1, ("a", 2.5)), frozenset({1, "a",
+     (2,)}),
+     dt.date(2024, 2, 29), dt.datetime.max, dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc), dt.time(1,
+     2, 3, 4),
      dt.timedelta(days=-5, microseconds=1), uuid.uuid4(), Fraction(1, 3), pathlib.PurePosixPath("a/b")],
     ids=repr,
 )  # fmt: skip
@@ -322,7 +328,9 @@ def test_these_keys_are_stored_once(key):
     assert encode_key((key, frozenset([key])))[1] == b""
 
 
-@pytest.mark.parametrize("key", [True, 1.0, -0.0, 1 + 0j, (1, True), frozenset([1.0]), complex(-0.0, 1)], ids=repr)
+@pytest.mark.parametrize(
+    "key", [True, 1.0, -0.0, 1 + 0j, (1, True), frozenset([1.0]), complex(-0.0, 1)], ids=repr
+)
 def test_these_keep_their_type_without_pickle(key):
     stored, original = encode_key(key, allow_pickle=False)
     assert original == _core._encode(key)
@@ -372,8 +380,9 @@ def test_keys_that_need_pickle_are_refused():
 
 def test_numpy_keys():
     numpy = pytest.importorskip("numpy")
-    kinds = "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 longdouble complex64 complex128"
-    for kind in kinds.split():
+    integers = "int8 uint8 int16 uint16 int32 uint32 int64 uint64"
+    floats = "float16 float32 float64 longdouble complex64 complex128"
+    for kind in (integers + " " + floats).split():
         key = getattr(numpy, kind)(3)
         assert key == 3
         assert identity(key) == identity(3), kind
@@ -470,8 +479,10 @@ def test_hostile_identities(item):
 
 @pytest.mark.parametrize(
     "item",
-    ["7081 80", "70 82 84", "70 4161 82", "71 81 4161", "73 FFFFFFFFFFFF", "74 FFFFFFFFFFFFFFFF", "76 FFFFFFFFFFFFFFFF",
-     "7A 81", "7C 4161 4162", "7D 4161 81", "7F" + "00" * 16, "72 02 81 81", "0B 00", "02", "05" + "00" * 16,
+    ["7081 80", "70 82 84", "70 4161 82", "71 81 4161", "73 FFFFFFFFFFFF", "74 FFFFFFFFFFFFFFFF",
+     "76 FFFFFFFFFFFFFFFF",
+     "7A 81", "7C 4161 4162", "7D 4161 81", "7F" + "00" * 16, "72 02 81 81", "0B 00", "02",
+     "05" + "00" * 16,
      "70" * 3000 + "81" * 3001],
 )  # fmt: skip
 def test_identities_that_no_key_has(item):
@@ -486,7 +497,9 @@ class Unhashable(list):
     pass
 
 
-@pytest.mark.parametrize("key", [[], {}, set(), bytearray(), Unhashable(), (1, [2]), Edge([1], 2), slice], ids=repr)
+@pytest.mark.parametrize(
+    "key", [[], {}, set(), bytearray(), Unhashable(), (1, [2]), Edge([1], 2), slice], ids=repr
+)
 def test_unhashable_keys(key):
     if key is slice:
         assert identity(slice)[0] == 0x7E
@@ -728,7 +741,9 @@ def run(reverse, seed):
     root = str(pathlib.Path(pyrsistence.__file__).parents[1])
     script = textwrap.dedent(SCRIPT).format(path=[root], reverse=reverse)
     environment = {**os.environ, "PYTHONHASHSEED": seed}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout.split()
 
 
