@@ -86,6 +86,9 @@ public:
     void sync();
     /// The same, and empties the log.
     void checkpoint();
+    /// Gives free space inside the data file back to the file system: moves what lies at its end to
+    /// free places before. Others may go on reading and writing meanwhile. O(pages moved).
+    void compact();
     Info info() const;
     const std::filesystem::path& path() const noexcept { return path_; }
     /// Throws CorruptionError unless every invariant of the whole store holds. O(n).

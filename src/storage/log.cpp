@@ -366,16 +366,32 @@ LogPosition Log::start(std::uint64_t generation, std::uint64_t sequence, std::ui
     file_.write(Bytes(block), window_base(window));
 
     if (window_ != kNone && window_ != window) needed_ |= 1u << window_;
-    window_ = window;
     mapping_ = std::move(mapping);
+    begin_window(window, {header.salt, header.checksum, sequence});
+    return {generation, header.salt, sequence};
+}
+
+void Log::begin_window(unsigned window, const WindowStart& start) {
+    window_ = window;
     map_ = mapping_->data();
     offset_ = zeroed_ = kHeaderSize;
     ready_ = 0;
-    end_ = kHeaderSize + capacity;
-    salt_ = last_salt_ = header.salt;
-    chain_ = header.checksum;
-    next_sequence_ = sequence;
-    return {generation, header.salt, sequence};
+    end_ = mapping_->size();
+    salt_ = last_salt_ = start.salt;
+    chain_ = start.chain;
+    next_sequence_ = start.sequence;
+}
+
+/// Only a log that was shrunk has this length, and only in such a one no record of the generation,
+/// torn or whole, can lie anywhere.
+bool Log::resume(const LogPosition& from) {
+    if (read_only_ || file_.size() != window_base(0) + kHeaderSize) return false;
+    const Windows windows(file_);
+    const WindowHeader& header = windows[windows.find(from)];
+    mapping_ = file_.map(window_base(0), kHeaderSize + header.capacity, os::Access::read_write);
+    needed_ = 1;
+    begin_window(0, {header.salt, header.checksum, header.first_sequence});
+    return true;
 }
 
 /// Blocks are allocated first, so that a full disk is an errno here and not a SIGBUS in append().

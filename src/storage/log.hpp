@@ -56,6 +56,9 @@ public:
     LogPosition start(std::uint64_t generation, std::uint64_t sequence, std::uint64_t capacity,
                       std::uint64_t durable_checkpoint);
 
+    /// Goes on in the generation that a meta page names, if shrink() left it; false otherwise.
+    bool resume(const LogPosition& from);
+
     /// Makes sure that a record of `bytes` payload can be appended without failing: zeroes are
     /// written ahead of use. False if the window is full, or if the generation took the last free
     /// window and waits for confirm(). Throws StorageError; nothing has changed then.
@@ -90,12 +93,17 @@ public:
                   const std::function<bool(std::uint64_t sequence, Bytes payload)>& visit);
 
     /// Shrinks the file to one empty window and ends the generation without forgetting it: replay()
-    /// from its position finds no records. Only start() may follow. Does nothing if the generation
+    /// from its position finds no records. Only start() or resume() may follow. Does nothing if the generation
     /// has records or is not confirmed. Throws StorageError.
     void shrink();
 
 private:
     static constexpr unsigned kNone = kWindows;
+    struct WindowStart {
+        std::uint64_t salt, chain, sequence;
+    };
+
+    void begin_window(unsigned window, const WindowStart& start);
 
     bool reserve_slowly(std::size_t bytes);
     void zero_ahead(std::uint64_t target);

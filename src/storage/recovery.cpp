@@ -70,11 +70,11 @@ void Store::load() {
     log_ = std::make_unique<Log>(*log_file_, read_only());
     catalog_ = meta_.catalog;
     seals_ = {meta_.pages.epoch};
-    writing_ = false;
     Log::Replay outcome;
     replay(outcome);
     generation_ = std::max(meta_.log.generation, outcome.highest_generation);
     sequence_ = outcome.next_sequence;
+    writing_ = !read_only() && sequence_ == meta_.log.sequence && log_->resume(meta_.log);
 }
 
 /// First claims every extent that the log refers to, so that replaying cannot overwrite one, then

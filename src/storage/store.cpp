@@ -7,8 +7,6 @@ namespace pyrsistence::storage {
 
 namespace {
 
-constexpr std::uint64_t kSmallestWindow = std::uint64_t{16} << 20;
-
 Store::WaitHooks wait_hooks;
 
 std::size_t put_varint(std::byte* place, std::uint64_t value) {
@@ -198,7 +196,7 @@ void Store::make_room(Guard& lock, std::size_t log_bytes) {
             wait(lock, [this] { return !checkpoint_running_; });
         } else if (checkpoint_error_) {
             std::rethrow_exception(std::exchange(checkpoint_error_, nullptr));
-        } else if (full || extents) {
+        } else if (full || extents || pager_->frames_scarce()) {
             start_checkpoint();
         } else {
             break;
@@ -286,6 +284,25 @@ void Store::checkpoint() {
     wait(lock, [this] { return !busy_ && !checkpoint_running_; });
     require_writable();
     if (writing_ && log_->used() > 0) checkpoint_and_wait(lock);
+}
+
+void Store::compact(const std::function<void(ContainerId, PageId)>& relocate) {
+    const auto durable = [this] {
+        Guard lock(mutex_);
+        wait(lock, [this] { return !busy_; });
+        checkpoint_and_wait(lock);
+        return pager_->live_pages();
+    };
+    // What the checkpoints in between write themselves needs room below the limit, too.
+    constexpr PageId kSlack = 64;
+    const PageId live = durable();
+    const PageId limit = live + live / 64 + kSlack;
+    for (ContainerId id = 0; id < containers(); ++id) relocate(id, limit);
+    durable();  // frees the places that were left
+    durable();  // moves the space map's own pages, and cuts the tail
+    const Guard lock(mutex_);
+    require_writable();
+    pager_->trim(true);
 }
 
 void Store::sync() {

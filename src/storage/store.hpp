@@ -108,6 +108,8 @@ public:
     ContainerId create(ContainerType type, std::string_view name);
     /// Logs the operation (in a batch: adds it to the batch). It is done when this returns.
     void commit(const RecordHeader& header, Bytes body = {});
+    /// Ends a step that moved pages and changed nothing that the log would tell of.
+    void commit_moved() noexcept { done_ = true; }
     /// Logs a batch. A batch too large for the log becomes a durable checkpoint instead.
     void commit_batch();
 
@@ -132,6 +134,7 @@ public:
     /// Replays one record of a container of the given type, through the container's own methods.
     using Apply = void (*)(WriteStep&, const LoggedOp&);
     static void set_apply(ContainerType, Apply);
+    static constexpr std::uint64_t kSmallestWindow = std::uint64_t{16} << 20;  ///< of the log, in bytes
 
     /// Opens a store, or shares it if this process has it open. Throws LockedError, FormatError,
     /// CorruptionError, NotFoundError, ExistsError, StorageError.
@@ -157,6 +160,9 @@ public:
     Info info();
     /// Counts the operations that changed the store since it was opened.
     std::uint64_t version() const noexcept { return version_.load(std::memory_order_relaxed); }
+    /// Moves pages from the end of the data file to free places before it and cuts the end off.
+    /// `relocate(container, limit)` does it for one container's pages from `limit` on, in steps of its own.
+    void compact(const std::function<void(ContainerId, PageId limit)>& relocate);
     /// True if the data file is still the one at path().
     bool in_place() const;
 

@@ -162,7 +162,7 @@ void Store::create_files() {
     data->allocate(0, kMetaPages * kPageSize);
     Meta meta;
     meta.checkpoint = 2;  // page 0
-    meta.log = log.start(1, 1, kPageSize, 0);
+    meta.log = log.start(1, 1, kSmallestWindow, 0);
     meta.hash_seed = random64();
     codec::store<std::uint64_t>(meta.store_id.data(), random64());
     codec::store<std::uint64_t>(meta.store_id.data() + 8, random64());

@@ -96,6 +96,19 @@ void HashIndex::erase_slot(Path& path, unsigned i) {
     spine_.merge_leaf(path, fits, merge);
 }
 
+std::optional<std::uint64_t> HashIndex::relocate(std::uint64_t tag, PageId limit) {
+    if (spine_.empty()) return std::nullopt;
+    Path path = to_tag(tag);
+    spine_.relocate(path, limit);
+    while (spine_.next_leaf(path)) {
+        const std::byte* bucket = spine_.leaf(path.leaf);
+        const std::uint64_t next = tag_at(bucket, 0);
+        if (next > tag) return next;
+        spine_.relocate(path, limit);  // equal tags that span buckets
+    }
+    return std::nullopt;
+}
+
 void HashIndex::clear() {
     std::vector<PageId> pages;
     spine_.walk([&](PageId id, const std::byte*, unsigned) { pages.push_back(id); },

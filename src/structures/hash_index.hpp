@@ -45,6 +45,10 @@ public:
     bool erase(std::uint64_t hash, EntryId id);
     void clear();
 
+    /// Moves the pages that lie at `limit` or above on the way to the first bucket whose last tag is
+    /// not below `tag`. Returns where to go on, nothing at the end.
+    std::optional<std::uint64_t> relocate(std::uint64_t tag, PageId limit);
+
     /// Throws CorruptionError unless every invariant holds; visits every (tag, id) in order.
     template <class Visit, class PageVisit>
     void check(Visit&& visit, PageVisit&& page) const;

@@ -111,6 +111,12 @@ public:
 
     /// The leaf of the path for writing; the path follows it if it is copied.
     std::byte* writable_leaf(Path& path) { return writable(path, path.height); }
+    /// Moves the pages of the path that lie at `limit` or above and belong to a seal to new ids.
+    void relocate(Path& path, PageId limit) {
+        for (unsigned d = 0; d <= path.height; ++d) {
+            if ((d == path.height ? path.leaf : path.steps[d].page) >= limit) writable(path, d);
+        }
+    }
     /// Gives an empty tree its first leaf.
     std::byte* plant() {
         PageId id;

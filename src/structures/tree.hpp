@@ -63,6 +63,11 @@ public:
     /// Gives every page and extent back. O(pages / 200), or O(pages) if there are extents.
     void clear();
 
+    /// Moves the pages on the way to the entry at `rank` that lie at `limit` or above. Extents in its
+    /// leaf that lie there are passed to extent(rank, record). Returns the rank after the leaf.
+    template <class Extent>
+    std::uint64_t relocate(std::uint64_t rank, PageId limit, Extent&& extent);
+
     /// Throws CorruptionError unless every invariant holds; visits every entry in order and calls
     /// `page(id)` for each page, `extent(ref)` for each extent.
     template <class Visit, class PageVisit, class ExtentVisit>
@@ -126,6 +131,25 @@ std::optional<std::uint64_t> Tree::scan_back(std::uint64_t end, Visit&& visit) c
         if (!record.stored.empty() && !visit(base + i, record)) return base + i;
     }
     return base == 0 ? std::nullopt : std::optional<std::uint64_t>(base);
+}
+
+template <class Extent>
+std::uint64_t Tree::relocate(std::uint64_t rank, PageId limit, Extent&& extent) {
+    std::uint64_t place = rank;
+    Path path = spine_.to_rank(place);
+    const std::uint64_t first = rank - place;
+    spine_.relocate(path, limit);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const unsigned n = Leaf::slots(leaf);
+    std::uint64_t next = first;
+    for (unsigned i = 0; i < n; ++i) {
+        const Record record = Leaf::record(leaf, i);
+        if (record.stored.empty()) continue;
+        if (record.external && storage::ExtentRef::decode(record.stored.data()).first >= limit) extent(next, record);
+        ++next;
+    }
+    if (next <= rank) bad_count(path.leaf);
+    return next;
 }
 
 template <class Visit, class PageVisit, class ExtentVisit>

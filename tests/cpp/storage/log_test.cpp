@@ -582,6 +582,25 @@ TEST_F(LogTest, ShrinkLeavesOneEmptyWindow) {
     EXPECT_EQ(replayed(file, from, 1), (Records{{2, "b"}}));
 }
 
+TEST_F(LogTest, ResumesOnlyAfterShrinking) {
+    open();
+    EXPECT_FALSE(log->resume(from));
+    log->sync(1);
+    log->confirm(1);
+    log->shrink();
+    log.emplace(file, false);
+    Records records;
+    replay(*log, from, 1, records);
+    ASSERT_TRUE(log->resume(from));
+    ASSERT_TRUE(add(*log, "a"));
+    ASSERT_TRUE(add(*log, "b"));
+    EXPECT_EQ(replayed(file, from, 1), (Records{{1, "a"}, {2, "b"}}));
+
+    log.emplace(file, false);
+    replay(*log, from, 1, records);
+    EXPECT_FALSE(log->resume(from));  // records may lie anywhere behind the header now
+}
+
 // --- a real file
 
 TEST(LogOnDisk, SurvivesReopening) {

@@ -1,0 +1,244 @@
+// List<T>: a sequence in a directory on disk; what Python's EMList writes, this reads, and the reverse, as
+// long as Codec<T> knows the type. Every operation at any place is O(log n).
+//
+// Thread safety: several threads may read one List at once; a change excludes everything else on the
+// same object. An iterator belongs to one thread and must not outlive its List.
+// Durability: an operation that has returned survives the death of the process; sync(),
+// checkpoint() and close() survive power loss.
+#pragma once
+
+#include <compare>
+#include <iterator>
+#include <ranges>
+
+#include "pyrsistence/raw_list.hpp"
+#include "pyrsistence/typed.hpp"
+
+namespace pyrsistence {
+
+/// Places are counted from 0. Each read decodes a fresh copy; to change an item in place use edit().
+/// Everything that decodes throws FormatError if the stored type is another, and CorruptionError;
+/// every call throws ClosedError after close(), and what changes the list throws ReadOnlyError and
+/// StorageError. A place that does not exist is std::out_of_range.
+///
+///     pyrsistence::List<std::uint8_t> shadow("0x400000-0x401000");
+///     while (shadow.size() < 0x1000) shadow.push_back(0);
+///     shadow[0x10] |= 4;
+template <Storable T>
+class List : private RawList {
+    using ItemParameter = typename detail::Parameter<T>::Type;
+
+    struct Place {
+        List* list;
+        std::uint64_t index;
+        T get() const { return list->at(index); }
+        void set(ItemParameter value) const { list->set(index, value); }
+    };
+
+public:
+    using value_type = T;
+    using size_type = std::uint64_t;
+    using difference_type = std::int64_t;
+    using reference = detail::Reference<T, Place>;
+    class const_iterator;
+    using iterator = const_iterator;
+
+    /// Opens or creates the store in directory `path`.
+    explicit List(const std::filesystem::path& path, const Options& options = {}) : RawList(path, options) {}
+
+    using Container::check;
+    using Container::checkpoint;
+    using Container::close;
+    using Container::closed;
+    using Container::empty;
+    using Container::info;
+    using Container::path;
+    using Container::read_only;
+    using Container::size;
+    using Container::sync;
+
+    // ---- Access ----
+
+    T at(size_type index) const {
+        Buffer item;
+        if (!RawList::get(index, item)) throw_no_item(index);
+        return detail::decode_item<T>(item);
+    }
+    T get(size_type index) const { return at(index); }
+    /// Stands for the item: assigning stores, converting reads.
+    reference operator[](size_type index) { return reference(Place{this, index}); }
+    T operator[](size_type index) const { return at(index); }
+    T front() const { return at(0); }
+    T back() const { return at(size() - 1); }
+
+    // ---- Changes ----
+
+    void set(size_type index, ItemParameter value) {
+        if (!RawList::set(index, Item(value))) throw_no_item(index);
+    }
+    void push_back(ItemParameter value) { RawList::append(Item(value)); }
+    /// Removes and returns the last item.
+    T pop_back() {
+        Buffer item;
+        const size_type count = size();
+        if (count == 0 || !RawList::pop(count - 1, item)) throw_no_item(0);
+        return detail::decode_item<T>(item);
+    }
+    /// Inserts before `index`; size() appends.
+    void insert(size_type index, ItemParameter value) {
+        if (index > size()) throw_no_item(index);
+        RawList::insert(index, Item(value));
+    }
+    void erase(size_type index) {
+        if (!RawList::erase(index)) throw_no_item(index);
+    }
+    /// Removes the items from `first` to before `last`. Atomic.
+    void erase(size_type first, size_type last) {
+        if (last > size() || first > last) throw_no_item(std::max(first, last));
+        RawList::erase_slice(first, 1, last - first);
+    }
+    /// Appends the elements one after the other.
+    template <std::ranges::input_range Range>
+    void append_range(Range&& range) {
+        for (auto&& value : range) push_back(value);
+    }
+    /// Atomic.
+    void clear() { RawList::clear(); }
+    /// Atomic. O(n).
+    void reverse() { RawList::reverse(); }
+    /// Calls change(T&) with a copy of the item and stores it, unless change throws.
+    template <std::invocable<T&> Change>
+    void edit(size_type index, Change&& change) {
+        T value = at(index);
+        std::forward<Change>(change)(value);
+        set(index, value);
+    }
+
+    // ---- Iteration ----
+    // end() is the size when it is called; an iterator that points behind the list throws when it is read.
+
+    const_iterator begin() const { return const_iterator(*this, 0); }
+    const_iterator end() const { return const_iterator(*this, size()); }
+
+private:
+    class Item {
+    public:
+        explicit Item(ItemParameter value) { detail::Parameter<T>::Codec::encode(bytes_, value); }
+        operator Bytes() const { return bytes_; }
+
+    private:
+        Buffer bytes_;
+    };
+
+    [[noreturn]] void throw_no_item(size_type index) const {
+        detail::throw_no_such_index(index, size(), path().string());
+    }
+};
+
+/// A random access iterator that returns values. It holds a rank and no page; read from front to back it
+/// reads ahead in growing steps. A copy starts reading ahead anew.
+template <Storable T>
+class List<T>::const_iterator {
+public:
+    using iterator_concept = std::random_access_iterator_tag;
+    using iterator_category = std::input_iterator_tag;  // operator* returns no reference
+    using value_type = T;
+    using difference_type = std::int64_t;
+    using reference = T;
+    using pointer = void;
+
+    const_iterator() = default;
+    const_iterator(const List& list, size_type index) : list_(&list), index_(index) {}
+    const_iterator(const const_iterator& other) noexcept : list_(other.list_), index_(other.index_) {}
+    const_iterator(const_iterator&&) noexcept = default;
+    const_iterator& operator=(const const_iterator& other) noexcept {
+        list_ = other.list_;
+        index_ = other.index_;
+        return *this;
+    }
+    const_iterator& operator=(const_iterator&&) noexcept = default;
+
+    T operator*() const {
+        if (window_ && window_->holds(index_, list_->version())) {
+            return detail::decode_item<T>(window_->entry(index_));
+        }
+        return read();
+    }
+    T operator[](difference_type n) const { return *(*this + n); }
+
+    const_iterator& operator+=(difference_type n) noexcept {
+        index_ += static_cast<size_type>(n);
+        return *this;
+    }
+    const_iterator& operator-=(difference_type n) noexcept { return *this += -n; }
+    const_iterator& operator++() noexcept { return *this += 1; }
+    const_iterator& operator--() noexcept { return *this -= 1; }
+    const_iterator operator++(int) noexcept {
+        const_iterator before = *this;
+        ++*this;
+        return before;
+    }
+    const_iterator operator--(int) noexcept {
+        const_iterator before = *this;
+        --*this;
+        return before;
+    }
+    friend const_iterator operator+(const_iterator i, difference_type n) noexcept {
+        i += n;
+        return i;
+    }
+    friend const_iterator operator+(difference_type n, const_iterator i) noexcept {
+        i += n;
+        return i;
+    }
+    friend const_iterator operator-(const_iterator i, difference_type n) noexcept {
+        i -= n;
+        return i;
+    }
+    friend difference_type operator-(const const_iterator& a, const const_iterator& b) noexcept {
+        return static_cast<difference_type>(a.index_ - b.index_);
+    }
+    friend bool operator==(const const_iterator& a, const const_iterator& b) noexcept {
+        return a.index_ == b.index_;
+    }
+    friend std::strong_ordering operator<=>(const const_iterator& a, const const_iterator& b) noexcept {
+        return a.index_ <=> b.index_;
+    }
+
+private:
+    /// Items read ahead, from rank `begin` on.
+    struct Window {
+        bool holds(size_type index, std::uint64_t version) const noexcept {
+            return index - begin < chunk.items.size() && chunk.version == version;
+        }
+        Bytes entry(size_type index) const { return chunk.entry(static_cast<std::size_t>(index - begin)); }
+
+        size_type begin = 0;
+        Chunk chunk;
+        detail::ReadAhead ahead;
+    };
+
+    /// Reads one item; more of them from the second in a row on.
+    T read() const {
+        const bool in_a_row = index_ > 0 && index_ == last_read_ + 1;
+        last_read_ = index_;
+        if (!in_a_row) {
+            window_.reset();
+            return list_->at(index_);
+        }
+        if (!window_) window_ = std::make_unique<Window>();
+        const bool undisturbed = window_->chunk.version == list_->version();
+        list_->RawList::read(index_, window_->ahead.next(undisturbed), window_->chunk);
+        window_->begin = index_;
+        if (window_->chunk.items.empty()) list_->throw_no_item(index_);
+        last_read_ = index_ + window_->chunk.items.size() - 1;
+        return detail::decode_item<T>(window_->entry(index_));
+    }
+
+    const List* list_ = nullptr;
+    size_type index_ = 0;
+    mutable size_type last_read_ = UINT64_MAX - 1;
+    mutable std::unique_ptr<Window> window_;
+};
+
+}  // namespace pyrsistence

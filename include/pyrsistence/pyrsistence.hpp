@@ -1,0 +1,9 @@
+// Everything a C++ program needs: the typed containers, the codecs and the exceptions. See each header for
+// what it promises and for its rules about threads.
+#pragma once
+
+#include "pyrsistence/codec.hpp"
+#include "pyrsistence/container.hpp"
+#include "pyrsistence/dict.hpp"
+#include "pyrsistence/error.hpp"
+#include "pyrsistence/list.hpp"

@@ -1,0 +1,234 @@
+"""Helpers of the tests: operations as data, strict comparison, child processes, the scale."""
+
+import contextlib
+import datetime
+import math
+import operator
+import os
+import random
+import struct
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+from pyrsistence import EMDict, EMList
+
+TYPES = {"dict": EMDict, "list": EMList}
+SCALE = float(os.environ.get("PYRSISTENCE_TEST_SCALE") or 1)
+
+
+def scaled(count):
+    return max(1, int(count * SCALE))
+
+
+@contextlib.contextmanager
+def seeded(name):
+    """A random generator whose seed is printed when the test fails; PYRSISTENCE_TEST_SEED repeats a run."""
+    seed = int(os.environ.get("PYRSISTENCE_TEST_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"{name}: PYRSISTENCE_TEST_SEED={seed}")
+    yield random.Random(seed), seed
+
+
+# ---- Comparison ----
+
+
+def identical(a, b):
+    """Equal with equal types all the way down; NaN is equal to NaN, -0.0 is not 0.0."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return struct.pack("d", a) == struct.pack("d", b) or (math.isnan(a) and math.isnan(b))
+    if isinstance(a, complex):
+        return identical(a.real, b.real) and identical(a.imag, b.imag)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(identical, a, b))
+    if isinstance(a, dict):
+        return len(a) == len(b) and all(map(identical, a.items(), b.items()))
+    if isinstance(a, (set, frozenset)):
+        return sorted(map(_description, a)) == sorted(map(_description, b))
+    if isinstance(a, (datetime.datetime, datetime.time)):
+        return repr(a) == repr(b) and a.fold == b.fold
+    return a == b
+
+
+def _description(member):
+    if isinstance(member, (frozenset, tuple)):
+        parts = map(_description, member)
+        return f"{type(member)}{sorted(parts) if isinstance(member, frozenset) else list(parts)}"
+    return f"{type(member)}:{member!r}"
+
+
+def contents(container):
+    """A built-in collection with everything that `container` holds."""
+    return list(container) if isinstance(container, (list, EMList)) else dict(container.items())
+
+
+def difference(found, expected):
+    """None, or how two built-in collections differ; order counts in a dict too."""
+    if len(found) != len(expected):
+        return f"{len(found)} entries, {len(expected)} expected"
+    if isinstance(expected, dict):
+        found, expected = list(found.items()), list(expected.items())
+    for i, (a, b) in enumerate(zip(found, expected)):
+        if a is not b and not identical(a, b):
+            return f"entry {i}: {_short(a)}, expected {_short(b)}"
+    return None
+
+
+def assert_same(container, expected):
+    problem = difference(contents(container), expected)
+    assert problem is None, problem
+    assert len(container) == len(expected)
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) < 200 else f"{text[:90]}... ({len(text)} characters) ...{text[-90:]}"
+
+
+# ---- Operations as data: (name, *arguments), the same for a container and its built-in model ----
+
+
+def _insert_while_iterating(target, key, value):
+    seen = 0
+    for _ in target:
+        seen += 1
+        if seen > 10_000:
+            return "never ends"
+        target[key] = value
+    return seen
+
+
+def _delete_while_iterating(target, fraction):
+    """On the model this deletes from a copy of the keys, which is what the store promises."""
+    chooser = random.Random(fraction)
+    keys = target.keys() if isinstance(target, EMDict) else list(target)
+    visited = []
+    for key in keys:
+        visited.append(key)
+        if chooser.random() < fraction:
+            del target[key]
+    return visited
+
+
+def _append_while_iterating(target, value):
+    """The end of an iterator is fixed when it is made; on the model, by a copy."""
+    visited = []
+    for item in iter(target) if isinstance(target, EMList) else list(target):
+        visited.append(item)
+        target.append(value)
+        if len(visited) > 100_000:
+            break
+    return visited
+
+
+def _in_place(function):
+    def operation(target, *args):
+        result = function(target, *args)
+        assert result is target
+        return len(target)
+
+    return operation
+
+
+SPECIAL = {
+    "get_item": operator.getitem,
+    "set_item": operator.setitem,
+    "del_item": operator.delitem,
+    "contains": lambda target, key: key in target,
+    "not_contains": lambda target, key: key not in target,
+    "len": len,
+    "bool": bool,
+    "iterate": list,
+    "reversed": lambda target: list(reversed(target)),
+    "values": lambda target: list(target.values()),
+    "items": lambda target: list(target.items()),
+    "keys": lambda target: list(target.keys()),
+    "reversed_items": lambda target: list(reversed(target.items())),
+    "keys_and": lambda target, keys: len(target.keys() & keys),
+    "keys_minus": lambda target, keys: len(target.keys() - keys),
+    "item_in": lambda target, item: item in target.items(),
+    "equals": lambda target, other: target == other,
+    "differs": lambda target, other: target != other,
+    "ior": _in_place(operator.ior),
+    "or": operator.or_,
+    "ror": lambda target, other: other | target,
+    "iadd": _in_place(operator.iadd),
+    "imul": _in_place(operator.imul),
+    "add": operator.add,
+    "mul": operator.mul,
+    "copy": lambda target: target.copy(),
+    "less": lambda target, other: target < other,
+    "update_keywords": lambda target, other: target.update(**other),
+    "insert_while_iterating": _insert_while_iterating,
+    "delete_while_iterating": _delete_while_iterating,
+    "append_while_iterating": _append_while_iterating,
+}
+
+
+def plain(result):
+    """The result as built-in objects that compare and travel between processes."""
+    if isinstance(result, (EMDict, EMList)):
+        with contextlib.closing(result):
+            return contents(result)
+    return result
+
+
+def operate(target, operation):
+    """What an operation returns or raises, as data."""
+    name, *arguments = operation
+    try:
+        if name in SPECIAL:
+            return "returned", plain(SPECIAL[name](target, *arguments))
+        if name == "sort":
+            keyword = dict(arguments[0])
+            keyword["key"] = {"repr": repr, "length": lambda value: len(repr(value))}[keyword["key"]]
+            return "returned", target.sort(**keyword)
+        return "returned", plain(getattr(target, name)(*arguments))
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        return "raised", type(error).__name__
+
+
+# ---- Child processes ----
+
+
+def run_child(code, *arguments, check=True, timeout=120, **environment):
+    """Runs Python code in a new process, with `sys.argv[1:]` and more environment variables."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-W", "error::ResourceWarning", "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def child(code, *arguments, **environment):
+    """Starts Python code in a new process and kills it at the end; it speaks through its pipes."""
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-c", textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def expect(process, line):
+    found = process.stdout.readline().rstrip("\n")
+    assert found == line, f"the child said {found!r}, expected {line!r}"
