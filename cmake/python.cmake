@@ -1,11 +1,12 @@
-# The extension module pyrsistence._core, with its type stub. Everything that belongs into a wheel is in the install
+# The extension module pyrsistence._core, with its type stub. What belongs into a wheel is in the install
 # component "python".
 find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
 execute_process(COMMAND ${Python_EXECUTABLE} -m nanobind --cmake_dir
                 OUTPUT_VARIABLE NANOBIND_CMAKE_DIR OUTPUT_STRIP_TRAILING_WHITESPACE
                 ERROR_QUIET RESULT_VARIABLE NANOBIND_MISSING)
 if(NANOBIND_MISSING)
-  message(FATAL_ERROR "${Python_EXECUTABLE} has no nanobind: run '${Python_EXECUTABLE} -m pip install nanobind'")
+  message(FATAL_ERROR "${Python_EXECUTABLE} has no nanobind: "
+                      "run '${Python_EXECUTABLE} -m pip install nanobind'")
 endif()
 # The path changes with every isolated build environment; a cached one would point to a deleted folder.
 set(nanobind_DIR ${NANOBIND_CMAKE_DIR} CACHE PATH "nanobind's CMake package" FORCE)

@@ -18,12 +18,15 @@ for suite in "$@"; do
 done
 
 # The last line by which ctest, pytest and the scripts say how it went.
-verdict() { grep -E 'tests passed|tests failed out of|(passed|failed|error).* in [0-9.]+|: ok|\*\*\*' "$1" | tail -n 1; }
+verdict() {
+    grep -E 'tests passed|tests failed out of|(passed|failed|error).* in [0-9.]+|: ok|\*\*\*' "$1" | tail -n 1
+}
 
 printf '\n==== summary\n'
 for suite in "$@"; do
     outcome=passed
     case " ${failed[*]-} " in *" $suite "*) outcome=FAILED ;; esac
-    printf '%-15s %s  %4s s  %s\n' "$suite" "$outcome" "$(cat "$logs/$suite.seconds")" "$(verdict "$logs/$suite")"
+    printf '%-15s %s  %4s s  %s\n' \
+        "$suite" "$outcome" "$(cat "$logs/$suite.seconds")" "$(verdict "$logs/$suite")"
 done
 [ "${#failed[@]}" = 0 ]

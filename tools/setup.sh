@@ -60,7 +60,8 @@ install_system_packages() {
         fail "missing system packages: ${packages}(as root: apt-get install ${packages% })"
     fi
     echo "setup: installing $packages"
-    "${as_root[@]}" apt-get update -qq >/dev/null || echo "setup: apt-get update failed, using the old lists" >&2
+    "${as_root[@]}" apt-get update -qq >/dev/null ||
+        echo "setup: apt-get update failed, using the old lists" >&2
     # shellcheck disable=SC2086  # one word per package
     output=$("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $packages 2>&1) ||
@@ -70,7 +71,9 @@ install_system_packages() {
 }
 
 # The .venv of a folder that was moved or copied still points to the old place.
-venv_is_usable() { runs .venv/bin/python -c 'import os, sys; sys.exit(not os.path.samefile(sys.prefix, ".venv"))'; }
+venv_is_usable() {
+    runs .venv/bin/python -c 'import os, sys; sys.exit(not os.path.samefile(sys.prefix, ".venv"))'
+}
 
 make_venv() {
     if venv_is_usable; then return; fi

@@ -80,7 +80,7 @@ public:
         return *std::move(value);
     }
     /// Stands for the value: assigning inserts or replaces, reading throws std::out_of_range if missing.
-    reference operator[](KeyParameter key) { return reference(Place{this, K(key)}); }
+    reference operator[](KeyParameter key) { return reference(Place{this, detail::owned<K>(key)}); }
     V operator[](KeyParameter key) const { return at(key); }
 
     // ---- Changes ----

@@ -3,10 +3,8 @@
 // stand-in is used by one thread and must not outlive its container.
 #pragma once
 
-#include <concepts>
-#include <cstdint>
+#include <algorithm>
 #include <stdexcept>
-#include <utility>
 
 #include "pyrsistence/codec.hpp"
 
@@ -61,6 +59,16 @@ struct Parameter<std::vector<std::byte>> {
     using KeyCodec = pyrsistence::KeyCodec<Bytes>;
 };
 
+/// The value that a parameter was made from, or its copy.
+template <class T>
+T owned(typename Parameter<T>::Type value) {
+    if constexpr (std::is_same_v<T, std::vector<std::byte>>) {
+        return T(value.begin(), value.end());
+    } else {
+        return T(value);
+    }
+}
+
 /// Stands for one element: assigning stores, converting reads. Place has get() and set().
 template <class T, class Place>
 class Reference {
@@ -103,7 +111,10 @@ public:
     const Reference& operator^=(const U& other) const {
         return change([&](T& value) { value = static_cast<T>(value ^ other); });
     }
-    friend bool operator==(const Reference& a, const T& b) { return a.get() == b; }
+    template <class U>
+    friend bool operator==(const Reference& a, const U& b) {
+        return a.get() == b;
+    }
 
 private:
     template <class Change>

@@ -16,7 +16,8 @@ struct Bounds {
     unsigned guess(std::uint64_t key, unsigned n) const {
         if (key <= low || high <= low) return 0;
         if (key >= high) return n - 1;
-        return std::min(n - 1, static_cast<unsigned>(static_cast<unsigned __int128>(key - low) * n / (high - low)));
+        const double share = static_cast<double>(key - low) / static_cast<double>(high - low);
+        return std::min(n - 1, static_cast<unsigned>(share * n));
     }
 };
 

@@ -22,7 +22,8 @@ void fill(const fs::path& directory) {
 }
 
 bool holds_everything(const fs::path& directory) {
-    const pyrsistence::Dict<std::string, std::int64_t> calls(directory / "calls", {.mode = pyrsistence::Mode::read});
+    const pyrsistence::Options options{.mode = pyrsistence::Mode::read};
+    const pyrsistence::Dict<std::string, std::int64_t> calls(directory / "calls", options);
     const pyrsistence::List<std::string> order(directory / "order");
     return calls.size() == 2 && calls.at("main") == 1 && calls["memcpy"] == -42 && !calls.contains("free") &&
            order.size() == 2 && order.front() == "main" && order.back() == "memcpy";

@@ -1,0 +1,180 @@
+// What EMDict and EMList have in common on the Python side: the object, how it is opened, closed, pickled and
+// collected, and how its engine is used. Every function REQUIRES the GIL.
+//
+// The rule for all operations: encode keys and values into Buffers, which may run user code; then one native
+// step within a Use; then decode from copied bytes, which may run user code again. No user code runs inside a
+// Use, so the object may be closed, reopened or changed before and after it, but never during it.
+//
+// The types are plain heap types of the C API: their metaclass is `type`, so that they combine with any other
+// class, and slots are called without a detour. tp_new makes a closed object, so every instance is usable.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bindings/errors.hpp"
+#include "bindings/serializer.hpp"
+#include "pyrsistence/container.hpp"
+
+namespace pyrsistence::bindings {
+
+/// An engine object while it is open.
+struct Session {
+    std::unique_ptr<Container> engine;
+    unsigned users = 0;         ///< native calls in progress; the GIL may be released in them
+    std::uint64_t serial = 0;   ///< different for every opening in this process
+    int process = 0;            ///< pid that opened it
+};
+
+/// The type that a collection is of.
+struct Kind {
+    const char* name;  ///< "EMDict"
+    std::unique_ptr<Container> (*open)(const std::filesystem::path&, const Options&);
+};
+
+class Collection {
+public:
+    explicit Collection(const Kind& kind);
+    /// Warns if it is still open (ResourceWarning), and closes.
+    ~Collection();
+    Collection(const Collection&) = delete;
+    Collection& operator=(const Collection&) = delete;
+
+    /// __init__; RuntimeError if it is open.
+    void init(PyObject* args, PyObject* kwargs);
+    /// Opens a closed object again, or one that never was open; RuntimeError if it is open.
+    void open(PyObject* dirname);
+    /// Waits for native calls of other threads. Harmless when repeated.
+    void close();
+
+    bool is_open() const noexcept { return session_ != nullptr; }
+    /// Throws ClosedError.
+    Session& session() const {
+        if (!session_) [[unlikely]] throw_closed();
+        return *session_;
+    }
+    const Serializer& serializer() const noexcept { return *serializers_.back(); }
+    const Kind& kind() const noexcept { return kind_; }
+
+    nb::object path() const;
+    nb::object mode() const;
+    nb::object state() const;
+    void set_state(PyObject* state);
+
+    int traverse(visitproc visit, void* arg) const;
+    void clear() noexcept;
+
+private:
+    struct Place;
+
+    [[noreturn]] void throw_closed() const;
+    void require_closed() const;
+    void set_serializer(nb::object pickler, nb::object unpickler, bool allow_pickle);
+    void set_mode(PyObject* mode);
+    void set_memory_limit(PyObject* limit);
+    Place choose_place(PyObject* dirname);
+    void open_at(const Place& place);
+    void warn_unclosed() noexcept;
+    void finish() noexcept;
+
+    const Kind& kind_;
+    std::unique_ptr<Session> session_;
+    /// The last one counts. Older ones are kept, because their picklers may be running.
+    std::vector<std::unique_ptr<Serializer>> serializers_;
+    std::filesystem::path path_;  ///< absolute; empty if it never was open
+    Options options_;
+};
+
+/// The native part of one operation: keeps the engine object open. Throws ClosedError.
+template <class Raw>
+class Use {
+public:
+    explicit Use(const Collection& collection) : session_(collection.session()) { ++session_.users; }
+    ~Use() { --session_.users; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+    Raw& operator*() const noexcept { return static_cast<Raw&>(*session_.engine); }
+    Raw* operator->() const noexcept { return &**this; }
+    std::uint64_t serial() const noexcept { return session_.serial; }
+
+    /// Calls `action(engine)` without the GIL: for what may take long. It must not touch Python.
+    template <class Action>
+    auto without_gil(Action&& action) const {
+        const nb::gil_scoped_release released;
+        return action(**this);
+    }
+
+private:
+    Session& session_;
+};
+
+/// The instance of a collection type.
+struct CollectionObject {
+    PyObject_HEAD
+    PyObject* weak_references;
+    Collection collection;
+};
+
+/// REQUIRES: an instance of a type that make_collection_type() made.
+inline Collection& collection_of(PyObject* self) noexcept {
+    return reinterpret_cast<CollectionObject*>(self)->collection;
+}
+
+struct TypeSpec {
+    const char* full_name;  ///< "pyrsistence.EMDict"
+    const char* doc;        ///< "EMDict(dirname, ...)\n--\n\n..."
+    unsigned long flags;    ///< Py_TPFLAGS_MAPPING or Py_TPFLAGS_SEQUENCE
+    newfunc create;         ///< &new_collection<kind>
+    std::vector<PyType_Slot> slots;     ///< the type's own, without a terminator
+    std::vector<PyMethodDef> methods;   ///< the type's own; the shared ones (open, close, sync, ...) are added
+};
+
+/// tp_new of the type of this kind: a closed object.
+template <const Kind& kind>
+PyObject* new_collection(PyTypeObject* type, PyObject*, PyObject*) {
+    PyObject* self = type->tp_alloc(type, 0);
+    if (self == nullptr) return nullptr;
+    new (&collection_of(self)) Collection(kind);
+    return self;
+}
+
+/// Makes the type, which lives as long as the process, and adds it to the module.
+PyTypeObject* make_collection_type(nb::module_& module, TypeSpec spec);
+
+/// True if `self` belongs to a subclass that overrides the slot's method: then the other methods must call
+/// it. For example: overrides(self, type, &PyTypeObject::tp_iter).
+template <class Slot>
+bool overrides(PyObject* self, PyTypeObject* base, Slot PyTypeObject::*slot) noexcept {
+    return Py_TYPE(self) != base && Py_TYPE(self)->*slot != base->*slot;
+}
+template <class Slot>
+bool overrides(PyObject* self, PyTypeObject* base, Slot PyMappingMethods::*slot) noexcept {
+    return Py_TYPE(self) != base && Py_TYPE(self)->tp_as_mapping->*slot != base->tp_as_mapping->*slot;
+}
+template <class Slot>
+bool overrides(PyObject* self, PyTypeObject* base, Slot PySequenceMethods::*slot) noexcept {
+    return Py_TYPE(self) != base && Py_TYPE(self)->tp_as_sequence->*slot != base->tp_as_sequence->*slot;
+}
+
+/// Makes an iterator type or the like, which lives as long as the process and is not added to the module.
+PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyType_Slot> slots);
+
+/// Lets signal handlers run now and then in a long loop: call once per element.
+class SignalPoll {
+public:
+    void step() {
+        if ((++count_ & 1023) == 0) checked(PyErr_CheckSignals());
+    }
+
+private:
+    unsigned count_ = 0;
+};
+
+// Each defined in its own file, called by module.cpp in this order.
+void bind_dict(nb::module_& module);
+void bind_list(nb::module_& module);
+void bind_codec(nb::module_& module);
+
+}  // namespace pyrsistence::bindings

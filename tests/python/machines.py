@@ -1,0 +1,332 @@
+"""Random programs on a container and on its built-in model, side by side: the operations, and two machines.
+
+One machine keeps the container in the test's own process; the store of the other lives in a worker process
+that is killed with SIGKILL now and then.
+"""
+
+import shutil
+import tempfile
+
+import support
+import worker
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from pyrsistence import ReadOnlyError
+
+# 16,384 bytes are the largest value in a page, 4,096 are a page.
+SIZES = [1000, 4000, 4096, 16_383, 16_384, 16_385, 20_000, 70_000]
+LONGEST = 300
+
+atoms = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 40),
+    st.integers(-(2**70), 2**70),
+    st.floats(allow_nan=False),
+    st.text(max_size=12),
+    st.binary(max_size=12),
+)
+large = st.builds(lambda size, byte: bytes([byte]) * size, st.sampled_from(SIZES), st.integers(0, 255))
+values = st.one_of(
+    st.integers(0, 9),
+    atoms,
+    atoms,
+    large,
+    st.recursive(
+        atoms,
+        lambda inner: st.one_of(
+            st.lists(inner, max_size=4), st.tuples(inner, inner), st.dictionaries(st.text(max_size=3), inner)
+        ),
+        max_leaves=6,
+    ),
+)
+
+# Few enough that most are met again; 1, 1.0 and True are the same key, and so are 0.0 and -0.0.
+few_keys = st.one_of(
+    st.integers(-2, 12),
+    st.sampled_from([0.0, -0.0, 1.0, True, False, None, 2.5, "", "a", b"", b"a", (), (1, "a"), (True, "a")]),
+    st.sampled_from([frozenset({1, 2}), frozenset({2.0, True}), 2**64, -(2**64), float(2**64), 1 + 0j]),
+)
+keys = st.one_of(
+    few_keys,
+    few_keys,
+    few_keys,
+    st.text(max_size=6),
+    st.integers(),
+    st.builds(lambda size: "k" * size, st.sampled_from([300, 4096, 16_384, 65_500, 70_000])),
+)
+odd_keys = st.one_of(keys, st.builds(list), st.builds(dict), st.just(([],)))  # some are unhashable
+dicts = st.dictionaries(keys, values, max_size=5)
+pairs = st.lists(st.tuples(keys, values), max_size=4)
+
+
+def op(name, *arguments):
+    return st.tuples(st.just(name), *arguments)
+
+
+dict_operations = st.one_of(
+    op("set_item", keys, values),
+    op("set_item", keys, values),
+    op("set_item", odd_keys, values),
+    op("get_item", odd_keys),
+    op("del_item", keys),
+    op("del_item", odd_keys),
+    op("contains", odd_keys),
+    op("not_contains", keys),
+    op("get", keys),
+    op("get", odd_keys, values),
+    op("pop", keys),
+    op("pop", odd_keys, values),
+    op("popitem"),
+    op("setdefault", keys),
+    op("setdefault", odd_keys, values),
+    op("update", dicts),
+    op("update", pairs),
+    op("update", st.sampled_from([[1], [(1, 2, 3)], 5, [("a", 1), 7]])),
+    op("update_keywords", st.dictionaries(st.sampled_from("abcd"), values)),
+    op("ior", dicts),
+    op("ior", pairs),
+    op("or", dicts),
+    op("ror", dicts),
+    op("or", st.just([])),
+    op("copy"),
+    op("clear"),
+    op("len"),
+    op("bool"),
+    op("iterate"),
+    op("reversed"),
+    op("keys"),
+    op("values"),
+    op("items"),
+    op("reversed_items"),
+    op("keys_and", st.frozensets(few_keys, max_size=4)),
+    op("keys_minus", st.frozensets(few_keys, max_size=4)),
+    op("item_in", st.tuples(few_keys, values)),
+    op("equals", dicts),
+    op("differs", dicts),
+    op("insert_while_iterating", keys, values),
+    op("delete_while_iterating", st.floats(0, 1)),
+)
+
+indices = st.one_of(st.integers(-12, 12), st.integers(-400, 400), st.booleans())
+odd_indices = st.one_of(indices, st.just("0"), st.none(), st.just(1.0), st.integers(2**62, 2**80))
+bounds = st.one_of(st.none(), st.integers(-12, 12), st.integers(-400, 400), st.just(2**80))
+steps = st.one_of(st.none(), st.just(1), st.sampled_from([2, 3, -1, -2, 7, 0]))
+slices = st.builds(slice, bounds, bounds, steps)
+lists = st.lists(values, max_size=8)
+sequences = st.one_of(lists, lists, st.lists(values, max_size=8).map(tuple), st.text(max_size=5))
+
+list_operations = st.one_of(
+    op("append", values),
+    op("append", values),
+    op("extend", sequences),
+    op("extend", sequences),
+    op("extend", st.just(5)),
+    op("insert", odd_indices, values),
+    op("insert", indices, values),
+    op("get_item", odd_indices),
+    op("get_item", slices),
+    op("set_item", odd_indices, values),
+    op("set_item", slices, sequences),
+    op("set_item", slices, st.just(5)),
+    op("del_item", odd_indices),
+    op("del_item", slices),
+    op("pop"),
+    op("pop", odd_indices),
+    op("remove", values),
+    op("index", values),
+    op("index", values, bounds, bounds),
+    op("count", values),
+    op("contains", values),
+    op("reverse"),
+    op("sort", st.fixed_dictionaries({"key": st.sampled_from(["repr", "length"]), "reverse": st.booleans()})),
+    op("copy"),
+    op("clear"),
+    op("len"),
+    op("bool"),
+    op("iterate"),
+    op("reversed"),
+    op("equals", lists),
+    op("differs", lists),
+    op("less", lists),
+    op("iadd", sequences),
+    op("add", lists),
+    op("mul", st.integers(-1, 2)),
+    op("imul", st.integers(-1, 2)),
+    op("append_while_iterating", values),
+)
+GROWING = ("append_while_iterating", "imul", "iadd", "extend", "mul", "add")
+
+
+class CollectionMachine(RuleBasedStateMachine):
+    """`perform(operation)` is where the container is. Subclasses add the rule that chooses operations."""
+
+    kind = "dict"
+
+    def __init__(self):
+        super().__init__()
+        self.model = {} if self.kind == "dict" else []
+        self.folder = tempfile.mkdtemp(prefix="pyrsistence-machine-")
+        self.path = f"{self.folder}/store"
+        self.start()
+
+    def run(self, operation):
+        if operation[0] in GROWING and len(self.model) > LONGEST:
+            operation = ("clear",)
+        expected = support.operate(self.model, operation)
+        found = self.perform(operation)
+        assert support.identical(found, expected), f"{operation}: {found}, expected {expected}"
+
+    def compare(self):
+        problem = support.difference(self.read(), self.model)
+        assert problem is None, problem
+
+    @rule()
+    def sync(self):
+        assert self.perform(("sync",)) == ("returned", None)
+
+    @rule()
+    def checkpoint(self):
+        assert self.perform(("checkpoint",)) == ("returned", None)
+
+    @rule()
+    def check(self):
+        assert self.perform(("check",)) == ("returned", None)
+        self.compare()
+
+    def teardown(self):
+        try:
+            self.check()
+            self.stop()
+        finally:
+            shutil.rmtree(self.folder)
+
+
+class LocalMachine(CollectionMachine):
+    """The container is in this process; it is closed and opened again, also read-only and twice."""
+
+    def start(self):
+        self.container = support.TYPES[self.kind](self.path, memory_limit=64 << 20)
+
+    def stop(self):
+        self.container.close()
+
+    def perform(self, operation):
+        return support.operate(self.container, operation)
+
+    def read(self):
+        return support.contents(self.container)
+
+    @invariant()
+    def length(self):
+        assert len(self.container) == len(self.model)
+
+    @rule()
+    def reopen(self):
+        self.container.close()
+        self.container = support.TYPES[self.kind](self.path, mode="r+")
+        self.compare()
+
+    @rule()
+    def open_twice(self):
+        """Two handles in one process are one store."""
+        with support.TYPES[self.kind](self.path) as other:
+            assert support.difference(support.contents(other), self.model) is None
+            change = ("set_item", "twice", 1) if self.kind == "dict" else ("append", "twice")
+            support.operate(self.model, change)
+            support.operate(other, change)
+        self.compare()
+
+    @rule()
+    def read_only(self):
+        self.container.close()
+        with support.TYPES[self.kind](self.path, mode="r") as reader:
+            assert support.difference(support.contents(reader), self.model) is None
+            for change in (reader.clear, lambda: reader.__setitem__(0, 0), lambda: reader.pop(0, *self.default())):
+                try:
+                    change()
+                except (ReadOnlyError, IndexError, TypeError):
+                    pass
+                else:
+                    raise AssertionError("a read-only store was changed")
+            reader.check()
+        self.container = support.TYPES[self.kind](self.path)
+
+    def default(self):
+        return (None,) if self.kind == "dict" else ()
+
+
+class KilledMachine(CollectionMachine):
+    """The container is in another process, which dies without warning."""
+
+    zygote = None
+
+    def start(self):
+        self.worker = self.zygote.worker()
+        self.open()
+
+    def open(self):
+        self.worker.call(worker.open_container, self.kind, self.path, {"memory_limit": 64 << 20})
+
+    def stop(self):
+        self.worker.exit()
+
+    def perform(self, operation):
+        return self.worker.call(worker.operate, operation)
+
+    def read(self):
+        return self.worker.call(worker.read_all)
+
+    @rule()
+    def kill(self):
+        self.worker.kill()
+        self.start()
+        self.compare()
+
+    @rule(delay=st.integers(0, 3))
+    def kill_in_recovery(self, delay):
+        """The worker dies while it may be replaying the log, or just after."""
+        self.worker.kill()
+        self.worker = self.zygote.worker()
+        self.worker.start(worker.open_container, self.kind, self.path, {"memory_limit": 64 << 20})
+        for _ in range(delay * 2000):
+            pass
+        self.worker.kill()
+        self.start()
+        self.compare()
+
+    @rule()
+    def end(self):
+        """The program ends without closing the store."""
+        self.worker.exit()
+        self.start()
+        self.compare()
+
+
+def machine(base, kind, **attributes):
+    """A machine class for one type of collection."""
+    operations = dict_operations if kind == "dict" else list_operations
+
+    class Machine(base):
+        @rule(operations=st.lists(operations, min_size=1, max_size=8))
+        def operate(self, operations):
+            for operation in operations:
+                self.run(operation)
+
+    Machine.kind = kind
+    Machine.__name__ = f"{base.__name__}_{kind}"
+    for name, value in attributes.items():
+        setattr(Machine, name, value)
+    return Machine
+
+
+def profile(examples, steps=30):
+    return settings(
+        max_examples=support.scaled(examples),
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(HealthCheck),
+    )

@@ -1,0 +1,109 @@
+"""kill -9 at any moment: every operation that has returned is there, at most one more, and never half of one.
+
+A worker applies an endless stream of operations and reports each that has returned; the parent kills it, opens
+the store and compares it with the same stream applied to a dict or list. The store lives on over all kills,
+so that recoveries of recovered stores, and of recoveries that were killed, are covered.
+"""
+
+import collections
+import mmap
+import os
+import time
+
+import kill_stream
+import pytest
+import support
+import worker
+
+# When the worker is killed: while it opens the store, while it works, in sync(), in checkpoint().
+MOMENTS = ["open", "work", "work", "work", "sync", "checkpoint"]
+OPTIONS = {"memory_limit": 64 << 20}
+
+
+class Victim:
+    """A store, the model of what must be in it, and the processes that are killed over it."""
+
+    def __init__(self, zygote, kind, path, seed):
+        self.zygote, self.kind, self.path, self.seed = zygote, kind, path, seed
+        self.report_path = f"{path}.report"
+        with open(self.report_path, "wb") as file:
+            file.write(bytes(kill_stream.REPORT.size))
+        with open(self.report_path, "r+b") as file:
+            self.shared = mmap.mmap(file.fileno(), kill_stream.REPORT.size)
+        self.model = {} if kind == "dict" else []
+        self.done = 0
+        self.found = collections.Counter()
+        support.TYPES[kind](path).close()
+
+    def report(self):
+        return kill_stream.REPORT.unpack_from(self.shared)
+
+    def live_and_die(self, rng, moment):
+        kill_stream.REPORT.pack_into(self.shared, 0, self.done, kill_stream.STARTED)
+        process = self.zygote.worker()
+        process.start(worker.run_stream, self.kind, self.path, self.seed, self.done, self.report_path, OPTIONS)
+        self.wait_for(rng, moment)
+        process.kill()
+        self.found[self.report()[1]] += 1
+
+    def wait_for(self, rng, moment):
+        if moment == "open":
+            return time.sleep(rng.random() * 0.006)
+        phases = {"sync": kill_stream.SYNCING, "checkpoint": kill_stream.CHECKPOINTING}
+        wanted = phases.get(moment, kill_stream.OPENED)
+        end = time.monotonic() + 10
+        while self.report()[1] != wanted:
+            assert time.monotonic() < end, f"the worker did not come to {moment}: {self.report()}"
+        time.sleep(rng.random() * (0.05 if moment == "work" else 0.004))
+
+    def verify(self, mode):
+        """Advances the model to what the report and then the store say."""
+        reported = self.report()[0]
+        for number in range(self.done, reported):
+            kill_stream.operation(self.kind, self.seed, number)[1](self.model)
+        self.done = reported
+        with support.TYPES[self.kind](self.path, mode=mode) as container:
+            found = support.contents(container)
+            container.check()
+        if self.matches(found):
+            return
+        steps, _ = kill_stream.operation(self.kind, self.seed, reported)
+        for step in steps:
+            step(self.model)
+            if self.matches(found):
+                # The rest of an operation of several steps: whoever goes on repeats it from the start.
+                self.partial(steps, step, found)
+                return
+        raise AssertionError(
+            f"{self.kind} at {self.path} after operation {reported} of seed {self.seed}: "
+            f"{support.difference(found, self.model)}"
+        )
+
+    def matches(self, found):
+        return support.difference(found, self.model) is None
+
+    def partial(self, steps, step, found):
+        self.found["one more"] += 1
+        if step is steps[-1]:
+            self.done += 1
+            return
+        with support.TYPES[self.kind](self.path) as container:
+            for rest in steps[steps.index(step) + 1 :]:
+                rest(container)
+                rest(self.model)
+        self.done += 1
+
+
+@pytest.mark.parametrize("kind", ["dict", "list"])
+def test_every_returned_operation_survives_the_death_of_the_process(zygote, tmp_path, kind):
+    with support.seeded("kill") as (rng, seed):
+        victim = Victim(zygote, kind, str(tmp_path / kind), seed)
+        for round in range(support.scaled(200)):
+            victim.live_and_die(rng, rng.choice(MOMENTS))
+            if rng.random() < 0.2:
+                continue_unseen(victim, rng)
+            victim.verify(rng.choice(["r", "r", "a"]))
+        print(f"{kind}: {victim.done} operations, {victim.info()}")
+        if support.SCALE >= 1:
+            for phase in range(4):
+                assert victim.found[phase] > 0, f"no kill in phase {phase}: {victim.found}"

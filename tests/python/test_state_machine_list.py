@@ -1,0 +1,13 @@
+"""EMList against list under random programs: in this process with reopening, and in one that is killed."""
+
+import machines
+from hypothesis.stateful import run_state_machine_as_test
+
+
+def test_list_that_is_closed_and_opened_again():
+    run_state_machine_as_test(machines.machine(machines.LocalMachine, "list"), settings=machines.profile(60))
+
+
+def test_list_whose_process_is_killed(zygote):
+    killed = machines.machine(machines.KilledMachine, "list", zygote=zygote)
+    run_state_machine_as_test(killed, settings=machines.profile(40))
