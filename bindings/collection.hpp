@@ -71,9 +71,8 @@ private:
     [[noreturn]] void throw_closed() const;
     void require_closed() const;
     void set_serializer(nb::object pickler, nb::object unpickler, bool allow_pickle);
-    void set_mode(PyObject* mode);
     void set_memory_limit(PyObject* limit);
-    Place choose_place(PyObject* dirname);
+    static Place choose_place(PyObject* dirname, Mode mode);
     void open_at(const Place& place);
     void warn_unclosed() noexcept;
     void finish() noexcept;
@@ -133,11 +132,15 @@ struct TypeSpec {
 
 /// tp_new of the type of this kind: a closed object.
 template <const Kind& kind>
-PyObject* new_collection(PyTypeObject* type, PyObject*, PyObject*) {
+PyObject* new_collection(PyTypeObject* type, PyObject*, PyObject*) noexcept {
     PyObject* self = type->tp_alloc(type, 0);
     if (self == nullptr) return nullptr;
-    new (&collection_of(self)) Collection(kind);
-    return self;
+    try {
+        new (&collection_of(self)) Collection(kind);
+        return self;
+    } catch (...) {
+        return PyErr_NoMemory();  // and never again touch the memory of `self`
+    }
 }
 
 /// Makes the type, which lives as long as the process, and adds it to the module.

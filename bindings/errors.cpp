@@ -75,7 +75,8 @@ void translate(const Message& message) {
 nb::handle error_type(const char* name) {
     static PyObject* module = nullptr;
     if (module == nullptr) module = own(PyImport_ImportModule("pyrsistence._errors")).release().ptr();
-    return own(PyObject_GetAttrString(module, name)).release();  // classes of a module: they are never freed
+    const nb::object type = own(PyObject_GetAttrString(module, name));
+    return type.ptr();  // the module keeps it alive
 }
 
 void set_python_error(const std::string& prefix) noexcept {

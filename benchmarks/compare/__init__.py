@@ -1,17 +1,18 @@
 """The sides of every comparison: one module per library, one class per container and configuration.
 
-A class joins by `@register`; nothing else names it. Its methods are the loops that a user of that library would
-write, because only they are timed: `load`, `get`, `overwrite` and `iterate` deal in Python ints on both ends, and
-whatever packing a library needs is part of its price.
+A class joins by `@register`; nothing else names it. Its methods are the loops that a user of that library
+would write, because only they are timed: `load`, `load_bulk`, `get`, `overwrite` and `iterate` deal in Python
+ints on both ends, and whatever packing a library needs is part of its price.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterable
+from typing import Any
 
 OURS = "pyrsistence"
 
@@ -32,10 +33,12 @@ class Adapter:
     container: str  # the workload it belongs to
     title: str  # heading of its column
     requires: str | None = None  # module to import; None: nothing beyond the standard library
+    install = "pip install {}"  # the remedy when it is missing
     configuration: str
     after_kill: str  # what is left when the process is killed
     after_power_loss: str  # what is left after a power failure, without any further call
     persistent = True
+    ordered = True  # iteration ends with the entry stored last
     # Sides known to be hundreds of times slower get this share of the time that a row may take.
     budget_share = 1.0
     writes_only = False  # reads are those of another side
@@ -49,6 +52,11 @@ class Adapter:
         return cls.title
 
     def load(self, keys: range) -> None:
+        """One call of the library for each entry."""
+        raise NotImplementedError
+
+    def load_bulk(self, keys: range) -> None:
+        """By whatever the library offers for many entries at once."""
         raise NotImplementedError
 
     def sync(self) -> None:
@@ -61,8 +69,8 @@ class Adapter:
         """Stores key + 1 under each key."""
         raise NotImplementedError
 
-    def iterate(self) -> None:
-        """Meets every entry once, in the library's own order."""
+    def iterate(self) -> int:
+        """Meets every entry once, in the library's own order; returns the value met last."""
         raise NotImplementedError
 
     def value(self, key: int) -> int:
@@ -86,6 +94,9 @@ class MappingLoops(Adapter):
         for key in keys:
             data[key] = key
 
+    def load_bulk(self, keys: range) -> None:
+        self.data.update(zip(keys, keys))
+
     def get(self, keys: list[int]) -> None:
         data = self.data
         for key in keys:
@@ -96,9 +107,11 @@ class MappingLoops(Adapter):
         for key in keys:
             data[key] = key + 1
 
-    def iterate(self) -> None:
-        for _key, _value in self.data.items():
+    def iterate(self) -> int:
+        value = -1
+        for _key, value in self.data.items():
             pass
+        return value
 
     def value(self, key: int) -> int:
         return self.data[key]
@@ -115,9 +128,14 @@ class SequenceLoops(MappingLoops):
         for key in keys:
             append(key)
 
-    def iterate(self) -> None:
-        for _value in self.data:
+    def load_bulk(self, keys: range) -> None:
+        self.data.extend(keys)
+
+    def iterate(self) -> int:
+        value = -1
+        for value in self.data:
             pass
+        return value
 
 
 _adapters: dict[tuple[str, str], type[Adapter]] = {}
@@ -150,7 +168,7 @@ def missing(cls: type[Adapter]) -> str | None:
     try:
         importlib.import_module(cls.requires)
     except ImportError as error:
-        return f"{error} (pip install {cls.requires})"
+        return f"{error} ({cls.install.format(cls.requires)})"
     return None
 
 

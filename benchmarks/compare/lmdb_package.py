@@ -1,5 +1,6 @@
 """lmdb (https://lmdb.readthedocs.io): 8-byte keys and values, writable map, asynchronous flushing."""
 
+import functools
 import struct
 
 from . import Adapter, Settings, chunks, register
@@ -9,11 +10,10 @@ BATCH = 10_000  # operations in a transaction
 MAP_BYTES_PER_ENTRY = 256
 SMALLEST_MAP = 1 << 30
 
-NUMBER = struct.Struct(">Q")
-
 
 class Lmdb(Adapter):
     requires = "lmdb"
+    number = struct.Struct(">Q")
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -24,28 +24,37 @@ class Lmdb(Adapter):
             map_size=max(SMALLEST_MAP, settings.entries * MAP_BYTES_PER_ENTRY),
             writemap=True,
             map_async=True,
+            max_dbs=1,
         )
+        self.database = self.open_database()
+        self.begin = functools.partial(self.environment.begin, db=self.database)
+
+    def open_database(self) -> object:
+        return self.environment.open_db()
 
     def get(self, keys: list[int]) -> None:
-        pack, unpack = NUMBER.pack, NUMBER.unpack
-        with self.environment.begin() as transaction:
+        pack, unpack = self.number.pack, self.number.unpack
+        with self.begin() as transaction:
             get = transaction.get
             for key in keys:
                 (_value,) = unpack(get(pack(key)))
 
-    def iterate(self) -> None:
-        unpack = NUMBER.unpack
-        with self.environment.begin() as transaction:
+    def iterate(self) -> int:
+        unpack = self.number.unpack
+        value = -1
+        with self.begin() as transaction:
             for packed_key, packed_value in transaction.cursor():
                 (_key,) = unpack(packed_key)
-                (_value,) = unpack(packed_value)
+                (value,) = unpack(packed_value)
+        return value
 
     def value(self, key: int) -> int:
-        with self.environment.begin() as transaction:
-            return NUMBER.unpack(transaction.get(NUMBER.pack(key)))[0]
+        with self.begin() as transaction:
+            return self.number.unpack(transaction.get(self.number.pack(key)))[0]
 
     def __len__(self) -> int:
-        return self.environment.stat()["entries"]
+        with self.begin() as transaction:
+            return transaction.stat(self.database)["entries"]
 
     def sync(self) -> None:
         self.environment.sync(True)
@@ -57,22 +66,28 @@ class Lmdb(Adapter):
 class BatchedLmdb(Lmdb):
     side = "lmdb"
     title = "lmdb"
-    configuration = f"writemap, map_async, transactions of {BATCH:,}, append=True when loading"
+    configuration = f"writemap, map_async, transactions of {BATCH:,}; append=True to load, putmulti for bulk"
     after_kill = "all but the open transaction"
     after_power_loss = "may be damaged"
 
     def load(self, keys: range) -> None:
-        pack = NUMBER.pack
+        pack = self.number.pack
         for batch in chunks(keys, BATCH):
-            with self.environment.begin(write=True) as transaction:
+            with self.begin(write=True) as transaction:
                 put = transaction.put
                 for key in batch:
                     put(pack(key), pack(key), append=True)
 
-    def overwrite(self, keys: list[int]) -> None:
-        pack = NUMBER.pack
+    def load_bulk(self, keys: range) -> None:
+        pack = self.number.pack
         for batch in chunks(keys, BATCH):
-            with self.environment.begin(write=True) as transaction:
+            with self.begin(write=True) as transaction, transaction.cursor() as cursor:
+                cursor.putmulti(((pack(key), pack(key)) for key in batch), append=True)
+
+    def overwrite(self, keys: list[int]) -> None:
+        pack = self.number.pack
+        for batch in chunks(keys, BATCH):
+            with self.begin(write=True) as transaction:
                 put = transaction.put
                 for key in batch:
                     put(pack(key), pack(key + 1))
@@ -87,12 +102,18 @@ class LmdbDict(BatchedLmdb):
 class LmdbList(BatchedLmdb):
     container = "list"
     title = "lmdb as a list"
+    number = struct.Struct("=Q")  # what integerkey wants
 
-    def iterate(self) -> None:
-        unpack = NUMBER.unpack
-        with self.environment.begin() as transaction:
+    def open_database(self) -> object:
+        return self.environment.open_db(b"list", integerkey=True)
+
+    def iterate(self) -> int:
+        unpack = self.number.unpack
+        value = -1
+        with self.begin() as transaction:
             for packed_value in transaction.cursor().iternext(keys=False, values=True):
-                (_value,) = unpack(packed_value)
+                (value,) = unpack(packed_value)
+        return value
 
 
 @register
@@ -109,13 +130,13 @@ class LmdbTransactionPerOperation(Lmdb):
     writes_only = True
 
     def load(self, keys: range) -> None:
-        pack, begin = NUMBER.pack, self.environment.begin
+        pack, begin = self.number.pack, self.begin
         for key in keys:
             with begin(write=True) as transaction:
                 transaction.put(pack(key), pack(key), append=True)
 
     def overwrite(self, keys: list[int]) -> None:
-        pack, begin = NUMBER.pack, self.environment.begin
+        pack, begin = self.number.pack, self.begin
         for key in keys:
             with begin(write=True) as transaction:
                 transaction.put(pack(key), pack(key + 1))

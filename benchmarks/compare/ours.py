@@ -12,6 +12,7 @@ class OurDict(MappingLoops):
     container = "dict"
     title = "EMDict"
     requires = "pyrsistence"
+    install = "pip install ."
     configuration = "defaults"
     after_kill = AFTER_KILL
     after_power_loss = AFTER_POWER_LOSS
@@ -35,6 +36,7 @@ class OurList(SequenceLoops):
     container = "list"
     title = "EMList"
     requires = "pyrsistence"
+    install = "pip install ."
     configuration = "defaults"
     after_kill = AFTER_KILL
     after_power_loss = AFTER_POWER_LOSS

@@ -16,6 +16,7 @@ class Shelve(MappingLoops):
     configuration = "highest pickle protocol, no writeback"
     after_kill = "depends on the dbm; may be damaged"
     after_power_loss = "may be damaged"
+    ordered = False
     budget_share = 0.15
 
     def __init__(self, settings: Settings) -> None:
@@ -31,6 +32,9 @@ class Shelve(MappingLoops):
         for key in keys:
             data[str(key)] = key
 
+    def load_bulk(self, keys: range) -> None:
+        self.data.update((str(key), key) for key in keys)
+
     def get(self, keys: list[int]) -> None:
         data = self.data
         for key in keys:
@@ -41,9 +45,11 @@ class Shelve(MappingLoops):
         for key in keys:
             data[str(key)] = key + 1
 
-    def iterate(self) -> None:
-        for key, _value in self.data.items():
+    def iterate(self) -> int:
+        value = -1
+        for key, value in self.data.items():
             int(key)
+        return value
 
     def value(self, key: int) -> int:
         return self.data[str(key)]

@@ -34,9 +34,11 @@ class Sqlite(Adapter):
         for key in keys:
             execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()[0]
 
-    def iterate(self) -> None:
-        for _key, _value in self.execute("SELECT key, value FROM entries"):
+    def iterate(self) -> int:
+        value = -1
+        for _key, value in self.execute("SELECT key, value FROM entries ORDER BY key"):
             pass
+        return value
 
     def value(self, key: int) -> int:
         return self.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()[0]
@@ -58,11 +60,22 @@ class BatchedSqlite(Sqlite):
     side = "sqlite"
     title = "sqlite3"
     synchronous = "OFF"
-    configuration = f"WAL, synchronous=OFF, executemany in transactions of {BATCH:,}, 512 MiB cache, mmap"
+    configuration = (
+        f"WAL, synchronous=OFF, transactions of {BATCH:,}; executemany for bulk and overwriting; "
+        "512 MiB cache, mmap"
+    )
     after_kill = "all but the open transaction"
     after_power_loss = "may be damaged"
 
     def load(self, keys: range) -> None:
+        execute = self.execute
+        for batch in chunks(keys, BATCH):
+            execute("BEGIN")
+            for key in batch:
+                execute("INSERT INTO entries VALUES (?, ?)", (key, key))
+            execute("COMMIT")
+
+    def load_bulk(self, keys: range) -> None:
         for batch in chunks(keys, BATCH):
             self.execute("BEGIN")
             self.connection.executemany("INSERT INTO entries VALUES (?, ?)", ((key, key) for key in batch))

@@ -49,7 +49,7 @@ void erase_slice(WriteStep& step, ContainerId container, std::uint64_t first, st
 /// extents keep them: only references are copied.
 void reverse(WriteStep& step, ContainerId container) {
     std::byte fresh[RootField::kSize]{};
-    Buffer copy;
+    step.change(container);  // from here on a failure gives the new pages back
     std::uint64_t left = ListRoot::items(step.pager(), step.root(container)).size();
     for (std::uint64_t rank = 0; left > 0; ++rank) {
         step.next();

@@ -85,15 +85,18 @@ void Store::replay(Log::Replay& outcome) {
     std::exception_ptr fault;
     outcome = log_->replay(meta_.log, meta_.checkpoint, [&](std::uint64_t sequence, Bytes record) {
         if (fault) return true;
+        std::vector<ExtentRef> claimed;
         try {
-            for_each_op(record, [this](const LoggedOp& op) {
+            for_each_op(record, [&](const LoggedOp& op) {
                 if (!op.external) return;
                 pager_->claim(op.extent);
+                claimed.push_back(op.extent);
                 pager_->read_extent(op.extent);
             });
         } catch (const CorruptionError&) {
             fault = std::current_exception();
             end = sequence;
+            for (const ExtentRef& extent : claimed) pager_->release(extent);
         }
         return true;
     });
@@ -121,15 +124,13 @@ void Store::apply(WriteStep& step, Bytes record) {
     });
 }
 
-/// After a change that failed half way: back to the last checkpoint, and the log again.
+/// After a change that failed half way: back to the last checkpoint, and the log again. The next
+/// operation that writes makes a checkpoint first.
 void Store::restore(Guard& lock) noexcept {
     try {
         busy_ = true;
         settle(lock);
-        if (!poison_) {
-            load();
-            start_checkpoint();
-        }
+        if (!poison_) load();
     } catch (...) {
         poison_ = std::current_exception();
     }

@@ -7,6 +7,8 @@ namespace pyrsistence::storage {
 
 namespace {
 
+constexpr std::uint64_t kLeastWindow = 4 * kLogInlineLimit;  ///< if asked for
+
 Store::WaitHooks wait_hooks;
 
 std::size_t put_varint(std::byte* place, std::uint64_t value) {
@@ -20,12 +22,7 @@ std::size_t put_varint(std::byte* place, std::uint64_t value) {
 
 // --- steps
 
-ReadStep::ReadStep(Store& store) : store_(store), lock_(store.mutex_, std::defer_lock) {
-    if (!store.forked_.load(std::memory_order_relaxed)) [[likely]] lock_.lock();
-    if (store.busy_) store.wait(lock_, [&store] { return !store.busy_; });
-    store.require_open();
-    pager_ = store.pager_.get();
-}
+ReadStep::ReadStep(Store& store) : store_(store), lock_(store.enter()), pager_(store.pager_.get()) {}
 
 const std::byte* ReadStep::root(ContainerId id) const { return Catalog(*pager_, store_.catalog_).read(id); }
 
@@ -41,12 +38,10 @@ RecordHeader::RecordHeader(Op op, ContainerId container, const ExtentRef* extent
 }
 
 WriteStep::WriteStep(Store& store, std::size_t log_bytes, Kind kind)
-    : store_(store), lock_(store.mutex_, std::defer_lock), kind_(kind) {
-    if (!store.forked_.load(std::memory_order_relaxed)) [[likely]] lock_.lock();
-    if (store.busy_) store.wait(lock_, [&store] { return !store.busy_; });
+    : store_(store), lock_(store.enter()), kind_(kind) {
+    store.require_writable();
     oversize_ = kind == Kind::batch && log_bytes > store.window_capacity() / 2;
     store.make_room(lock_, oversize_ ? 0 : log_bytes + RecordHeader::kMaxSize);
-    if (oversize_) store.settle(lock_);
 }
 
 WriteStep::WriteStep(Store& store, Replay) : store_(store), done_(true) {}
@@ -129,6 +124,7 @@ void WriteStep::commit_batch() {
     store_.busy_ = true;
     try {
         store_.settle(lock_);
+        store_.require_writable();
         store_.checkpoint_and_wait(lock_, 1);
     } catch (...) {
         store_.busy_ = false;
@@ -158,21 +154,28 @@ void Store::require_writable() const {
 }
 
 std::uint64_t Store::window_capacity() const {
+    if (options_.log_window != 0) return std::clamp(options_.log_window, kLeastWindow, Log::kMaxCapacity);
     const std::uint64_t data = pager_->page_count() * kPageSize;
     return std::clamp(data, kSmallestWindow, Log::kMaxCapacity);
 }
 
-/// Waits until a condition holds, without the lock and without the caller's interpreter lock.
+Store::Guard Store::enter() {
+    if (forked_.load(std::memory_order_relaxed)) [[unlikely]] require_open();
+    Guard lock(mutex_);
+    if (busy_) [[unlikely]] wait(lock, [this] { return !busy_; });
+    require_open();
+    return lock;
+}
+
+/// Waits until a condition holds, without the lock and without the caller's interpreter lock. The
+/// interpreter lock is not awaited while the registry is locked: its owner may be waiting for the registry.
 void Store::wait(Guard& lock, const std::function<bool()>& until) {
-    if (until()) return;
-    void* state = nullptr;
-    if (wait_hooks.before) {
+    if (!wait_hooks.before || in_registry_) return changed_.wait(lock, until);
+    while (!until()) {
         lock.unlock();
-        state = wait_hooks.before();
+        void* const state = wait_hooks.before();
         lock.lock();
-    }
-    changed_.wait(lock, until);
-    if (wait_hooks.after) {
+        changed_.wait(lock, until);
         lock.unlock();
         wait_hooks.after(state);
         lock.lock();
@@ -181,23 +184,23 @@ void Store::wait(Guard& lock, const std::function<bool()>& until) {
 
 /// Waits until nobody works on the store without the lock.
 void Store::settle(Guard& lock) {
-    while (checkpoint_running_ || outside_ > 0) wait(lock, [this] { return !checkpoint_running_ && outside_ == 0; });
+    wait(lock, [this] { return !checkpoint_running_ && outside_ == 0; });
 }
 
+/// Starts or awaits a checkpoint if the next operation could not be logged or find frames otherwise.
 void Store::make_room(Guard& lock, std::size_t log_bytes) {
-    require_writable();
-    if (!writing_) [[unlikely]] checkpoint_and_wait(lock);
     for (;;) {
         require_writable();
-        const bool full = !log_->reserve(log_bytes);
-        const bool extents = pager_->extent_bytes_since_seal() > window_capacity();
+        const bool full = !writing_ || !log_->reserve(log_bytes);
+        const bool scarce = pager_->frames_scarce();
         if (checkpoint_running_) {
-            if (!full && !pager_->frames_scarce()) break;
-            wait(lock, [this] { return !checkpoint_running_; });
-        } else if (checkpoint_error_) {
-            std::rethrow_exception(std::exchange(checkpoint_error_, nullptr));
-        } else if (full || extents || pager_->frames_scarce()) {
-            start_checkpoint();
+            if (!full && !scarce) break;
+            wait(lock, [this] { return !checkpoint_running_ && !busy_; });
+        } else if (checkpoint_error_ && !error_reported_) {
+            error_reported_ = true;
+            std::rethrow_exception(checkpoint_error_);
+        } else if (full || scarce || pager_->extent_bytes_since_seal() > window_capacity()) {
+            start_checkpoint(lock);
         } else {
             break;
         }
@@ -205,24 +208,36 @@ void Store::make_room(Guard& lock, std::size_t log_bytes) {
     pager_->reserve();
 }
 
+/// Whether anything is not in the last durable checkpoint.
+bool Store::dirty() const {
+    if (!writing_) return sequence_ > meta_.log.sequence;
+    return log_->used() > 0 || meta_.log.generation != generation_;
+}
+
 // --- checkpoints
 
 /// Seals the store and writes the seal in the background. The new log generation continues the
-/// present one unless sequence numbers are skipped between them.
-void Store::start_checkpoint(std::uint64_t sequences_skipped) {
+/// present one unless sequence numbers are skipped between them. After recovery the new one takes
+/// records only when the checkpoint is durable, since it need not continue the last one.
+/// REQUIRES: no checkpoint runs, and no other thread is in the middle of a change.
+void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
     const std::uint64_t sequence = (writing_ ? log_->next_sequence() : sequence_) + sequences_skipped;
     Meta next = meta_;
     next.checkpoint = meta_.checkpoint + 1;
     next.log = log_->start(generation_ + 1, sequence, window_capacity(), meta_.checkpoint);
     ++generation_;
-    writing_ = true;
-    next.pages = pager_->seal();
+    try {
+        next.pages = pager_->seal();
+    } catch (...) {
+        restore(lock);
+        throw;
+    }
     next.catalog = catalog_;
     seals_.push_back(next.pages.epoch);
     if (checkpointer_) checkpointer_->join();
-    checkpoint_error_ = nullptr;
-    checkpoint_running_ = true;
+    checkpointer_.reset();
     checkpointer_ = std::make_unique<std::thread>([this, next, sequence] { run_checkpoint(next, sequence); });
+    checkpoint_running_ = true;
 }
 
 void Store::run_checkpoint(Meta next, std::uint64_t log_sequence) {
@@ -254,8 +269,10 @@ void Store::run_checkpoint(Meta next, std::uint64_t log_sequence) {
 
 void Store::end_checkpoint(const Meta& next, std::exception_ptr error) {
     checkpoint_error_ = error;
+    error_reported_ = false;
     if (!error) {
         meta_ = next;
+        writing_ = true;
         while (seals_.front() != next.pages.epoch) {
             pager_->drop(seals_.front());
             seals_.erase(seals_.begin());
@@ -271,25 +288,28 @@ void Store::end_checkpoint(const Meta& next, std::exception_ptr error) {
     changed_.notify_all();
 }
 
+/// REQUIRES: as start_checkpoint().
 void Store::checkpoint_and_wait(Guard& lock, std::uint64_t sequences_skipped) {
-    wait(lock, [this] { return !checkpoint_running_; });
-    require_writable();
-    start_checkpoint(sequences_skipped);
-    wait(lock, [this] { return !checkpoint_running_; });
-    if (checkpoint_error_) std::rethrow_exception(std::exchange(checkpoint_error_, nullptr));
+    const std::uint64_t number = meta_.checkpoint + 1;
+    start_checkpoint(lock, sequences_skipped);
+    wait(lock, [this, number] { return !checkpoint_running_ || meta_.checkpoint >= number; });
+    if (meta_.checkpoint >= number) return;
+    error_reported_ = true;
+    std::rethrow_exception(checkpoint_error_);
 }
 
 void Store::checkpoint() {
-    Guard lock(mutex_);
+    Guard lock = enter();
     wait(lock, [this] { return !busy_ && !checkpoint_running_; });
     require_writable();
-    if (writing_ && log_->used() > 0) checkpoint_and_wait(lock);
+    if (dirty()) checkpoint_and_wait(lock);
 }
 
 void Store::compact(const std::function<void(ContainerId, PageId)>& relocate) {
     const auto durable = [this] {
-        Guard lock(mutex_);
-        wait(lock, [this] { return !busy_; });
+        Guard lock = enter();
+        wait(lock, [this] { return !busy_ && !checkpoint_running_; });
+        require_writable();
         checkpoint_and_wait(lock);
         return pager_->live_pages();
     };
@@ -306,12 +326,10 @@ void Store::compact(const std::function<void(ContainerId, PageId)>& relocate) {
 }
 
 void Store::sync() {
-    Guard lock(mutex_);
-    wait(lock, [this] { return !busy_; });
-    require_open();
-    if (!writing_ || temporary()) return;
+    Guard lock = enter();
+    if (read_only() || temporary() || !(writing_ || dirty())) return;
     const std::uint64_t sequence = log_->next_sequence();
-    const bool extents = pager_->extents_outstanding();
+    const bool extents = !writing_ || pager_->extents_outstanding();
     ++outside_;
     lock.unlock();
     std::exception_ptr error;
@@ -337,21 +355,32 @@ ContainerId Store::open_container(ContainerType type, std::string_view name) {
     }
     {
         const ReadStep step(*this);
-        for (ContainerId id = 0; id < catalog_.containers; ++id) {
-            const std::byte* root = step.root(id);
-            if (RootPage::name(root) != name) continue;
-            if (RootPage::type(root) == type) return id;
-            constexpr const char* kNames[] = {"nothing", "a dict", "a list"};
-            const auto found = static_cast<std::size_t>(RootPage::type(root));
-            throw FormatError(path_.string() + " holds " + (found < std::size(kNames) ? kNames[found] : "another type") +
-                              ", not " + kNames[static_cast<std::size_t>(type)]);
-        }
+        const ContainerId id = find_container(type, name);
+        if (id < catalog_.containers) return id;
     }
     if (read_only()) throw NotFoundError(path_.string() + " holds no container '" + std::string(name) + "'");
     WriteStep step(*this, name.size() + 1);
+    const ContainerId found = find_container(type, name);  // another thread may have been faster
+    if (found < catalog_.containers) return found;
     const ContainerId id = step.create(type, name);
     step.commit(RecordHeader(Op::create, id).u8(static_cast<std::uint8_t>(type)), as_bytes(name));
     return id;
+}
+
+/// The number of containers if there is none of this name.
+ContainerId Store::find_container(ContainerType type, std::string_view name) const {
+    CatalogRoot root = catalog_;
+    const Catalog catalog(*pager_, root);
+    for (ContainerId id = 0; id < root.containers; ++id) {
+        const std::byte* page = catalog.read(id);
+        if (RootPage::name(page) != name) continue;
+        if (RootPage::type(page) == type) return id;
+        constexpr const char* kNames[] = {"nothing", "a dict", "a list"};
+        const auto found = static_cast<std::size_t>(RootPage::type(page));
+        throw FormatError(path_.string() + " holds " + (found < std::size(kNames) ? kNames[found] : "another type") +
+                          ", not " + kNames[static_cast<std::size_t>(type)]);
+    }
+    return root.containers;
 }
 
 ContainerId Store::containers() {
@@ -407,13 +436,17 @@ void Store::close() {
     if (forked_) return;
     lock.lock();
     if (closed_) return;
+    in_registry_ = true;
     settle(lock);
     std::exception_ptr error = poison_;
+    const bool opened = log_ != nullptr;
     try {
-        if (writing_ && !poison_ && !temporary()) {
-            if (log_->used() > 0 || checkpoint_error_) checkpoint_and_wait(lock);
-            log_->shrink();
-            pager_->trim(true);
+        if (opened && !poison_ && !temporary() && !read_only()) {
+            if (dirty()) checkpoint_and_wait(lock);
+            if (writing_) {
+                log_->shrink();
+                pager_->trim(true);
+            }
         }
     } catch (...) {
         error = std::current_exception();
@@ -423,7 +456,7 @@ void Store::close() {
     checkpointer_.reset();
     pager_.reset();
     log_.reset();
-    if (temporary()) remove_files();
+    if (temporary() && opened) remove_files();
     data_.reset();
     log_file_.reset();
     lock_file_.reset();

@@ -25,6 +25,7 @@ namespace pyrsistence::storage {
 
 struct StoreOptions : Options {
     os::FileSystem* files = nullptr;  ///< null: the operating system's
+    std::uint64_t log_window = 0;     ///< bytes of log between checkpoints; 0: by the size of the store
 };
 
 /// Where an operation's record ends up when it is replayed.
@@ -172,7 +173,7 @@ public:
     void check(const std::function<void(Pager&, const std::byte* root, const Mark&)>& walk);
 
     /// Called around waiting for a checkpoint, without the store's lock: the Python binding
-    /// releases and takes the interpreter lock there.
+    /// releases and takes the interpreter lock there. Not called within open() and release().
     struct WaitHooks {
         void* (*before)() = nullptr;
         void (*after)(void*) = nullptr;
@@ -185,6 +186,8 @@ private:
     friend struct Registry;
     using Guard = std::unique_lock<std::mutex>;
 
+    /// The lock, when no operation of another thread waits in the middle of a change. Throws ClosedError.
+    Guard enter();
     void committed() noexcept { version_.fetch_add(1, std::memory_order_relaxed); }
 
     // store_files.cpp: the directory
@@ -206,13 +209,15 @@ private:
     void require_open() const;
     void require_writable() const;
     void make_room(Guard& lock, std::size_t log_bytes);
-    void start_checkpoint(std::uint64_t sequences_skipped = 0);
+    void start_checkpoint(Guard& lock, std::uint64_t sequences_skipped = 0);
     void run_checkpoint(Meta next, std::uint64_t log_sequence);
     void end_checkpoint(const Meta& next, std::exception_ptr error);
     void checkpoint_and_wait(Guard& lock, std::uint64_t sequences_skipped = 0);
     void wait(Guard& lock, const std::function<bool()>& until);
     void settle(Guard& lock);
     std::uint64_t window_capacity() const;
+    bool dirty() const;
+    ContainerId find_container(ContainerType type, std::string_view name) const;
     bool temporary() const noexcept { return options_.temporary; }
 
     os::fs::path path_;
@@ -226,9 +231,10 @@ private:
     std::vector<std::uint64_t> seals_;  ///< epochs of the seals that are held, oldest first
     std::uint64_t generation_ = 0;      ///< of the log, the highest so far
     std::uint64_t sequence_ = 0;        ///< at least this for the next record, when no generation runs
-    bool writing_ = false;              ///< a log generation of this process runs
+    bool writing_ = false;              ///< a log generation of this process takes records
     bool busy_ = false;                 ///< a step waits in the middle of a change
     bool closed_ = false;
+    bool in_registry_ = true;           ///< opening or closing: the registry's lock is held
     unsigned outside_ = 0;              ///< threads that sync without the lock
     std::atomic<bool> forked_ = false;
     std::atomic<std::uint64_t> version_ = 1;
@@ -238,7 +244,8 @@ private:
     std::condition_variable changed_;
     std::unique_ptr<std::thread> checkpointer_;
     bool checkpoint_running_ = false;
-    std::exception_ptr checkpoint_error_;
+    std::exception_ptr checkpoint_error_;  ///< of the last checkpoint
+    bool error_reported_ = false;          ///< somebody got it as an exception
 };
 
 }  // namespace pyrsistence::storage

@@ -24,14 +24,19 @@ struct Registry {
         pthread_atfork([] { get().mutex.lock(); }, [] { get().mutex.unlock(); },
                        [] {
                            for (auto& [identity, store] : get().stores) {
-                               if (const auto alive = store.lock()) forget(alive);
+                               if (const auto alive = store.lock()) get().forget(alive);
                            }
                            get().stores.clear();
                            get().mutex.unlock();
                        });
     }
-    /// The child of a fork keeps the object, whose owners hold it, but none of its files.
-    static void forget(const std::shared_ptr<Store>& store) noexcept { store->forget_after_fork(); }
+    /// The child of a fork keeps the object, but none of its files. It is never destroyed: threads
+    /// of the parent may have been waiting for its condition variable, or held its lock.
+    void forget(const std::shared_ptr<Store>& store) {
+        store->forget_after_fork();
+        orphans.push_back(store);
+    }
+    std::vector<std::shared_ptr<Store>> orphans;
 };
 
 namespace {
@@ -94,6 +99,7 @@ std::shared_ptr<Store> Store::open(const os::fs::path& path, const StoreOptions&
     std::shared_ptr<Store> store(new Store(path, options));
     store->open_files();
     registry.stores[store->data_->identity()] = store;
+    store->in_registry_ = false;
     return store;
 }
 
@@ -119,7 +125,7 @@ void Store::open_files() {
         if (!temporary()) files_.sync_directory(os::fs::absolute(path_).parent_path());
     }
     auto names = files_.list(path_);
-    const bool exists = contains(names, kData);
+    bool exists = contains(names, kData);
     if (!exists && contains(names, "index.bin")) {
         throw FormatError(path_.string() + " holds files of the original pyrsistence 1.x (index.bin); read them with "
                           "that version and write them into a new directory");
@@ -129,8 +135,9 @@ void Store::open_files() {
                           "); choose a new or empty directory");
     }
     if (!exists && !may_create) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
-    if (exists && options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
     take_lock(!read_only());
+    exists = contains(files_.list(path_), kData);  // another process may have created it meanwhile
+    if (exists && options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
     if (!exists) create_files();
     else if (options_.mode == Mode::truncate) {
         Meta::read(*files_.open(path_ / kData, os::Access::read_only), path_.string());
@@ -143,7 +150,7 @@ void Store::open_files() {
     log_file_ = files_.open(path_ / kLog, access);
     load();
     // Records that were replayed must be durable in a new generation before anything new happens.
-    if (!read_only() && sequence_ > meta_.log.sequence) {
+    if (!read_only() && dirty()) {
         Guard lock(mutex_);
         checkpoint_and_wait(lock);
     }
@@ -203,6 +210,10 @@ void Store::take_lock(bool exclusive) {
         lock_file_ = files_.open(path_ / kLock, os::Access::read_write);
     }
     if (!lock_file_->try_lock(0, exclusive ? os::Lock::exclusive : os::Lock::shared)) {
+        if (exclusive && lock_file_->try_lock(0, os::Lock::shared)) {
+            lock_file_->unlock(0);
+            throw LockedError(path_.string() + " is open for reading in another process; close it there first");
+        }
         std::byte pid[16]{};
         const std::size_t size = lock_file_->read(pid, 0);
         std::string holder(as_text(Bytes(pid).first(size)));

@@ -29,6 +29,9 @@ public:
         if (spine_.empty()) return std::nullopt;
         const std::uint64_t tag = tag_of(hash);
         Path path = before_tag(tag);
+        const std::size_t likely = kSlots + kSlot * path.bounds.guess(tag, kUsualFill);
+        spine_.prefetch(path.leaf, likely - std::min<std::size_t>(likely, 64));
+        spine_.prefetch(path.leaf, likely);
         for (;;) {
             const std::byte* bucket = spine_.leaf(path.leaf);
             const unsigned n = storage::page_count(bucket);
@@ -59,6 +62,7 @@ public:
     static constexpr std::size_t kSlots = sizeof(storage::PageHeader);
     static constexpr std::size_t kSlot = 11;  ///< u40 tag, u48 id
     static constexpr unsigned kCapacity = (storage::kPageSize - kSlots) / kSlot;
+    static constexpr unsigned kUsualFill = kCapacity / 10 * 7;  ///< of buckets that split at random
 
 private:
     static std::uint64_t tag_at(const std::byte* bucket, unsigned i) {

@@ -69,6 +69,8 @@ Record Tree::at(std::uint64_t rank) const {
 Record Tree::find(EntryId id) const {
     if (spine_.empty()) return {};
     const Path path = spine_.to_key(id);
+    const std::uint64_t likely = Leaf::kEnds + Leaf::kSlot * (id - path.bounds.low);
+    if (likely < storage::kPageSize) spine_.prefetch(path.leaf, likely);
     const std::byte* leaf = spine_.leaf(path.leaf);
     const auto slot = slot_of_id(leaf, id);
     return slot ? Leaf::record(leaf, *slot) : Record{};

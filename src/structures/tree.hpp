@@ -122,10 +122,17 @@ std::optional<std::uint64_t> Tree::scan_back(std::uint64_t end, Visit&& visit) c
     if (spine_.empty() || size() == 0 || end == 0) return std::nullopt;
     std::uint64_t place = std::min(end, key_ == Key::rank ? size() : end) - 1;
     const std::uint64_t from = place;
-    const Path path = key_ == Key::rank ? spine_.to_rank(place) : spine_.to_key(from);
+    Path path = key_ == Key::rank ? spine_.to_rank(place) : spine_.to_key(from);
     const std::byte* leaf = spine_.leaf(path.leaf);
-    const std::uint64_t base = key_ == Key::rank ? from - place : Leaf::base(leaf);
-    if (from < base) return std::nullopt;
+    std::uint64_t base = key_ == Key::rank ? from - place : Leaf::base(leaf);
+    if (from < base) {  // the leaf's first ids are gone, but its separator still covers them
+        std::uint64_t before = spine_.entries_before(path);
+        if (before-- == 0) return std::nullopt;
+        path = spine_.to_rank(before);
+        leaf = spine_.leaf(path.leaf);
+        base = Leaf::base(leaf);
+        if (from < base) bad_count(path.leaf);
+    }
     for (std::uint64_t i = std::min<std::uint64_t>(from - base + 1, Leaf::slots(leaf)); i-- > 0;) {
         const Record record = Leaf::record(leaf, static_cast<unsigned>(i));
         if (!record.stored.empty() && !visit(base + i, record)) return base + i;

@@ -7,7 +7,6 @@ so that recoveries of recovered stores, and of recoveries that were killed, are 
 
 import collections
 import mmap
-import os
 import time
 
 import kill_stream
@@ -98,12 +97,10 @@ class Victim:
 def test_every_returned_operation_survives_the_death_of_the_process(zygote, tmp_path, kind):
     with support.seeded("kill") as (rng, seed):
         victim = Victim(zygote, kind, str(tmp_path / kind), seed)
-        for round in range(support.scaled(200)):
+        for _ in range(support.scaled(200)):
             victim.live_and_die(rng, rng.choice(MOMENTS))
-            if rng.random() < 0.2:
-                continue_unseen(victim, rng)
-            victim.verify(rng.choice(["r", "r", "a"]))
-        print(f"{kind}: {victim.done} operations, {victim.info()}")
+            victim.verify(rng.choice(["r", "r", "a"]))  # "r" leaves the log for the next recovery
+        print(f"{kind}: {victim.done} operations, {len(victim.model)} entries, {dict(victim.found)}")
         if support.SCALE >= 1:
             for phase in range(4):
                 assert victim.found[phase] > 0, f"no kill in phase {phase}: {victim.found}"

@@ -1,0 +1,289 @@
+"""Turns measured numbers into Markdown tables, and puts them between the markers of a document."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+
+import compare
+from compare import OURS
+from workloads import WORKLOADS
+
+# What the project promises; a table says whether it was kept.
+GOAL_BYTES_PER_ENTRY = {"dict": 32, "list": 12}
+GOAL_OPEN_SECONDS = 0.010
+GOAL_SYNC_BYTES = 16 << 10
+
+
+def tables(results: dict) -> dict[str, str]:
+    """Marker name -> Markdown, for what was measured."""
+    made = {"environment": environment(results), "sides": sides(results)}
+    for container in dict.fromkeys(workload.container for workload in WORKLOADS.values()):
+        if table := speed(results, container):
+            made[container] = table
+    if table := space(results):
+        made["space"] = table
+    writers = {"disk.load": loading, "disk.open": opening, "disk.recovery": recovery, "disk.sync": syncing}
+    for name, probed in results["disk"].items():
+        made[name.replace(".", "-")] = writers[name](probed) + caption(results, repeated=False)
+    return {name: text for name, text in made.items() if text}
+
+
+# ---------------------------------------------------------------------------------------------------- numbers
+
+
+def number(value: float) -> str:
+    """Three significant digits, with commas."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def count(value: int) -> str:
+    if value % 1_000_000 == 0 and value:
+        return f"{value // 1_000_000:,} M"
+    return f"{value / 1e6:.1f} M" if value >= 1_000_000 else f"{value:,}"
+
+
+def mebibytes(value: int) -> str:
+    return f"{number(value / 2**20)} MiB"
+
+
+def milliseconds(value: float) -> str:
+    return f"{number(value * 1e3)} ms"
+
+
+def kept(measured: float, goal: float) -> str:
+    return "yes" if measured <= goal else "**no**"
+
+
+def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    head = list(head)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def caption(results: dict, repeated: bool = True) -> str:
+    settings = results["settings"]
+    text = f"\nn = {count(settings['n'])}"
+    if repeated:
+        text += f", {count(settings['ops'])} random operations, median of {settings['repeat']}"
+    return text + f", {results['environment']['date']}.\n"
+
+
+# ------------------------------------------------------------------------------------------------ comparisons
+
+
+def environment(results: dict) -> str:
+    facts = results["environment"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    return (
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}; Linux {facts['kernel']}, "
+        f"{facts['file_system']}; Python {facts['python']}; {versions}; {facts['date']}.\n"
+    )
+
+
+def sides(results: dict) -> str:
+    """How each side was configured, and what it promises."""
+    rows, seen = [], set()
+    for measured in results["workloads"].values():
+        for side, entry in measured.items():
+            if side not in seen and side != "builtin":
+                facts = (entry["configuration"], entry["after_kill"], entry["after_power_loss"])
+                rows.append((side, *facts))
+                seen.add(side)
+    skipped = "".join(f"\nNot measured: {side}: {why}.\n" for side, why in results["skipped"].items())
+    if not rows:
+        return skipped
+    lines = [("side", "configuration", "left after kill -9", "left after power loss"), ("---",) * 4, *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + skipped
+
+
+def medians(results: dict, container: str) -> dict[str, dict[str, dict]]:
+    """Row -> side -> median ns, fewest operations and spread over the repetitions."""
+    found: dict[str, dict[str, dict]] = {}
+    for name, measured in results["workloads"].items():
+        if WORKLOADS[name].container != container:
+            continue
+        for row in WORKLOADS[name].rows:
+            for side, entry in measured.items():
+                samples = [run["rows"][row.name] for run in entry["runs"] if row.name in run["rows"]]
+                if samples and row.name in results["settings"]["rows"]:
+                    found.setdefault(row.name, {})[side] = summary(samples)
+    return found
+
+
+def summary(samples: list[dict]) -> dict:
+    times = [sample["ns"] for sample in samples]
+    median = statistics.median(times)
+    spread = (max(times) - min(times)) / median
+    return {"ns": median, "spread": spread, "operations": min(sample["operations"] for sample in samples)}
+
+
+def speed(results: dict, container: str) -> str:
+    """ns per operation of each side; in brackets the time ours takes divided by theirs."""
+    rows = medians(results, container)
+    if not rows:
+        return ""
+    titles = {row.name: row.title for workload in WORKLOADS.values() for row in workload.rows}
+    columns = headings(results, container)
+    lines = [
+        [titles[name], *(cell(name, side, measured, results) for side in columns)]
+        for name, measured in rows.items()
+    ]
+    table = markdown(["ns per operation", *columns.values()], lines)
+    return table + verdict(rows, columns, titles) + caption(results)
+
+
+def headings(results: dict, container: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, measured in results["workloads"].items():
+        if WORKLOADS[name].container == container:
+            found |= {side: entry["column"] for side, entry in measured.items()}
+    order = list(compare.adapters(container))
+    return {side: found[side] for side in order if side in found}
+
+
+def cell(row: str, side: str, measured: dict[str, dict], results: dict) -> str:
+    if side not in measured:
+        return "-"
+    text = number(measured[side]["ns"])
+    if stopped_early(row, measured[side]["operations"], results["settings"]):
+        text += f" at {count(measured[side]['operations'])}"
+    if side != OURS and OURS in measured:
+        text += f" ({measured[OURS]['ns'] / measured[side]['ns']:.2f})"
+    return text
+
+
+def stopped_early(row: str, operations: int, settings: dict) -> bool:
+    random_rows = {"get", "overwrite", "set"}
+    return operations < (settings["ops"] if row.split(".")[1] in random_rows else settings["n"])
+
+
+def verdict(rows: dict, columns: dict[str, str], titles: dict[str, str]) -> str:
+    """Which rows are lost against which side that keeps its data, and how far the repetitions lay apart."""
+    lost = [
+        f"{titles[name]} ({columns[side]})"
+        for name, measured in rows.items()
+        for side, theirs in measured.items()
+        if side not in (OURS, "builtin") and OURS in measured and theirs["ns"] < measured[OURS]["ns"]
+    ]
+    rivals = [columns[side] for side in columns if side not in (OURS, "builtin")]
+    text = "\nIn brackets: our time divided by theirs."
+    if lost:
+        text += f" Behind in: {'; '.join(lost)}."
+    elif OURS in columns and rivals:
+        text += f" Ahead of {', '.join(rivals)} in every row."
+    spread = max(side["spread"] for measured in rows.values() for side in measured.values())
+    return f"{text} Largest spread of a row: {spread:.0%} of its median.\n"
+
+
+def space(results: dict) -> str:
+    """Bytes on disk and memory after loading in bulk and closing."""
+    lines = []
+    for name, measured in results["workloads"].items():
+        if not name.endswith("-bulk"):
+            continue
+        for entry in measured.values():
+            run = entry["runs"][-1]
+            disk = "-" if run["disk"] is None else f"{run['disk'] / run['reached']:.1f}"
+            memory = run["memory"]
+            private, resident = mebibytes(memory["RssAnon"]), mebibytes(memory["VmHWM"])
+            lines.append([entry["column"], count(run["reached"]), disk, private, resident])
+    if not lines:
+        return ""
+    head = [
+        "loaded in bulk",
+        "entries",
+        "bytes on disk per entry",
+        "private memory after it",
+        "peak resident",
+    ]
+    return markdown(head, lines) + caption(results)
+
+
+# ----------------------------------------------------------------------------------------------------- probes
+
+
+def loading(probed: dict) -> str:
+    lines = []
+    for name, entry in probed.items():
+        goal = GOAL_BYTES_PER_ENTRY[name.split(",")[0]]
+        lines.append(
+            [
+                name,
+                number(entry["ns"]),
+                milliseconds(entry["close_seconds"]),
+                f"{entry['bytes_per_entry']:.1f}",
+                f"{goal}, {kept(entry['bytes_per_entry'], goal)}",
+                mebibytes(entry["peak_anonymous"]),
+                mebibytes(entry["peak_resident"]),
+            ]
+        )
+    head = ["container, `memory_limit`", "ns per insertion", "`close()`", "bytes on disk per entry"]
+    head += ["goal, kept", "peak private memory", "peak resident with mapped files"]
+    return markdown(head, lines)
+
+
+def opening(probed: dict) -> str:
+    lines = [
+        [
+            label if label == "warm" else f"{label} ({probed['cold_by']})",
+            milliseconds(probed[label]["open"]),
+            milliseconds(probed[label]["first"]),
+            f"{milliseconds(GOAL_OPEN_SECONDS)}, {kept(probed[label]['open'], GOAL_OPEN_SECONDS)}",
+        ]
+        for label in ("warm", "cold")
+    ]
+    return markdown(["files", "open", "open and first answer", "goal for opening, kept"], lines)
+
+
+def recovery(probed: dict) -> str:
+    line = [
+        count(probed["operations"]),
+        count(probed["replayed"]),
+        mebibytes(probed["log_bytes"]),
+        milliseconds(probed["open"]),
+        number(probed["per_second"]),
+        milliseconds(probed["open_again"]),
+    ]
+    head = ["operations before kill -9", "since the last checkpoint", "log", "open", "records per second"]
+    return markdown([*head, "open again"], [line])
+
+
+def syncing(probed: dict) -> str:
+    lines = []
+    for label, entry in probed["conditions"].items():
+        measured = [entry["process"], entry["device"]]
+        known = [value for value in measured if value is not None]
+        cells = ["not available" if value is None else f"{number(value)} B" for value in measured]
+        goal = f"{number(GOAL_SYNC_BYTES)} B, {kept(max(known), GOAL_SYNC_BYTES) if known else 'unknown'}"
+        lines.append([label, *cells, milliseconds(entry["seconds"]), goal])
+    head = ["files before", "written by the process", "written by the device", "time", "goal, kept"]
+    text = f"\n{count(probed['n'])} entries of 100 bytes, {count(probed['operations'])} random overwrites, "
+    return markdown(head, lines) + text + f"each followed by `sync()`; made cold by {probed['cold_by']}.\n"
+
+
+# --------------------------------------------------------------------------------------------------- document
+
+
+def marked(name: str) -> re.Pattern[str]:
+    begin, end = (f"<!-- benchmark:{edge} {re.escape(name)} -->" for edge in ("begin", "end"))
+    return re.compile(f"({begin}\n).*?({end})", re.DOTALL)
+
+
+def fill(document: str, made: dict[str, str]) -> str:
+    """The document with each table between its markers; what was not measured stays as it is."""
+    for name, text in made.items():
+        found = list(marked(name).finditer(document))
+        if len(found) != 1:
+            raise ValueError(
+                f"{len(found)} pairs of markers <!-- benchmark:begin {name} --> and end, expected one"
+            )
+        document = document[: found[0].end(1)] + text + document[found[0].start(2) :]
+    return document
+
+
+def write(path: Path, made: dict[str, str]) -> None:
+    path.write_text(fill(path.read_text(), made))

@@ -1,0 +1,132 @@
+"""Writes the golden stores of the current format version, which every later release must open.
+
+    python tests/golden/make_golden.py          # with the package of this checkout installed
+
+There is one folder for each format version. Before a version is released its folder is written anew whenever the
+format changes; from the release on it is never touched again, and the next version gets a folder and functions
+of its own (``dict_v2`` ...), beside the old ones, which the tests go on comparing with.
+
+``dict`` and ``list`` are stores that were closed. ``killed`` is one whose process died, so that its log must be
+replayed; the log is sparse, so only its blocks that are not zero are kept, in ``log.blocks``: u64 offset and 4096
+bytes each.
+"""
+
+import collections
+import datetime
+import decimal
+import fractions
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import uuid
+
+HERE = pathlib.Path(__file__).parent
+BLOCK = 4096
+
+
+def atoms_v1():
+    yield from (None, True, False, 0, 127, 128, 255, 256, -1, -128, -129, 2**63, 2**64 - 1, 2**64, -(2**64), 3**200)
+    yield from (0.0, -0.0, 1.5, float("inf"), float("-inf"), 5e-324, 1 + 2j, complex(0.0, -0.0))
+    yield from ("", "ascii", "x" * 31, "x" * 32, "\u00fc\u2603\U0001f40d", "\ud800", b"", b"\0" * 15, b"\xff" * 16)
+    yield from (bytearray(b"array"), (), (1, (2, ())), [], [1, [2]], {}, {"b": 1, "a": [2]}, {1, 2}, frozenset({3}))
+    yield from (datetime.date(2024, 2, 29), decimal.Decimal("1.10"), collections.OrderedDict(a=1))
+    yield from ("large " * 5000, b"\x01\x02" * 8193)
+
+
+def keys_v1():
+    yield from (None, True, 0, -1, 2**64, -(2**100), 0.5, float("inf"), "", "key", "\u2603", "\ud800", b"", b"key")
+    yield from ((), (1, "a", (b"b", None)), frozenset({"a", ("b", 2)}), 1 + 2j)
+    yield from (decimal.Decimal("0.1"), fractions.Fraction(1, 3), uuid.UUID(int=7), pathlib.PurePosixPath("/a/b"))
+    yield from (datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 1, 2, 3, 4), datetime.timedelta(-1, 5))
+    yield datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
+    yield datetime.datetime(2024, 2, 28, tzinfo=datetime.timezone.utc)
+    yield from (datetime.time(23, 59), "k" * 300, "k" * 20_000, "k" * 70_000)
+
+
+def dict_v1(d):
+    """Fills an empty dict or EMDict."""
+    for i in range(1200):
+        d[i + 1000] = i
+    for i, key in enumerate(keys_v1()):
+        d[key] = i
+    for i, value in enumerate(atoms_v1()):
+        d["value", i] = value
+    for i in range(0, 1200, 3):
+        del d[i + 1000]
+    for i in range(1, 1200, 30):
+        d[i + 1000] = "replaced " * (i % 7)
+    return d
+
+
+def list_v1(l):
+    """Fills an empty list or EMList."""
+    l.extend(range(1500))
+    l[100:100] = atoms_v1()
+    del l[300:900:2]
+    l.insert(0, "first")
+    l.append("last")
+    l[5] = b"replaced" * 10
+    return l
+
+
+def killed_v1(d):
+    """What a process did before it died; the first half ends in a checkpoint."""
+    for i in range(100):
+        d[i] = f"value {i}"
+    d["extent"] = b"before" * 4000
+    getattr(d, "checkpoint", lambda: None)()
+    for i in range(0, 100, 2):
+        del d[i]
+    d["extent"] = b"after" * 5000
+    d[1] = list(range(50))
+    d.popitem()
+    d.update({("pair", i): i for i in range(30)})
+    return d
+
+
+def make_killed(path):
+    code = "import os, sys, make_golden as g, pyrsistence as p; g.killed_v1(p.EMDict(sys.argv[1])); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, path], cwd=HERE, check=True)
+    blocks = path / "log.blocks"
+    with open(path / "log", "rb") as log, open(blocks, "wb") as out:
+        for offset in iter(lambda: log.seek(0, 1), -1):
+            block = log.read(BLOCK)
+            if not block:
+                break
+            if block.strip(b"\0"):
+                out.write(struct.pack("<Q", offset) + block.ljust(BLOCK, b"\0"))
+    (path / "log").unlink()
+
+
+def restore_log(path):
+    """Makes the sparse file ``log`` of a copy of ``killed``."""
+    data = (path / "log.blocks").read_bytes()
+    with open(path / "log", "wb") as log:
+        for at in range(0, len(data), 8 + BLOCK):
+            log.seek(struct.unpack_from("<Q", data, at)[0])
+            log.write(data[at + 8 : at + 8 + BLOCK])
+        log.truncate(log.tell() + (1 << 20))
+    (path / "log.blocks").unlink()
+
+
+def main():
+    from pyrsistence import EMDict, EMList
+
+    folder = HERE / "v1"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    with EMDict(folder / "dict") as d:
+        dict_v1(d)
+    with EMList(folder / "list") as l:
+        list_v1(l)
+    make_killed(folder / "killed")
+    for lock in folder.glob("*/lock"):
+        lock.unlink()
+    for file in sorted(folder.glob("*/*")):
+        print(f"{file.stat().st_size:8} {file.relative_to(HERE)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Stores written by earlier builds of each format version open, and hold what was put into them."""
+
+import hashlib
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+import support
+from pyrsistence import EMDict, EMList
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+STORES = {
+    "v1/dict": (EMDict, lambda maker: maker.dict_v1({})),
+    "v1/list": (EMList, lambda maker: maker.list_v1([])),
+    "v1/killed": (EMDict, lambda maker: maker.killed_v1({})),
+}
+
+
+@pytest.fixture(scope="module")
+def maker():
+    spec = importlib.util.spec_from_file_location("make_golden", GOLDEN / "make_golden.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def copy(maker, tmp_path):
+    def make(name):
+        path = tmp_path / Path(name).name
+        shutil.copytree(GOLDEN / name, path)
+        if (path / "log.blocks").exists():
+            maker.restore_log(path)
+        return path
+
+    return make
+
+
+def digests(path):
+    """The content of every file; times are not compared."""
+    return {file.name: hashlib.sha1(file.read_bytes()).hexdigest() for file in path.iterdir()}
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_golden_store_opens_and_is_what_it_was(copy, maker, name):
+    cls, expected = STORES[name]
+    path = copy(name)
+    with cls(path) as container:
+        container.check()
+        support.assert_same(container, expected(maker))
+        if cls is EMDict:
+            for key, value in expected(maker).items():
+                assert support.identical(container[key], value), key
+    with cls(path) as container:
+        support.assert_same(container, expected(maker))
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_golden_store_can_be_changed(copy, maker, name):
+    cls, expected = STORES[name]
+    path = copy(name)
+    model = expected(maker)
+    with cls(path) as container:
+        for target in (container, model):
+            if cls is EMDict:
+                target.update({f"new {i}": bytes(i * 10) for i in range(2000)})
+                for key in list(model)[:50] if target is model else []:
+                    del container[key], model[key]
+            else:
+                target.extend(bytes(i * 10) for i in range(2000))
+                del target[::3]
+        container.check()
+    with cls(path) as container:
+        support.assert_same(container, model)
+        container.clear()
+        container.check()
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_reading_a_golden_store_changes_no_file(copy, maker, name):
+    cls, expected = STORES[name]
+    path = copy(name)
+    before = digests(path)
+    for file in path.iterdir():
+        file.chmod(0o400)
+    path.chmod(0o500)
+    try:
+        with cls(path, mode="r") as container:
+            support.assert_same(container, expected(maker))
+            container.check()
+        assert digests(path) == before
+    finally:
+        path.chmod(0o700)
+
+
+def test_golden_stores_are_small():
+    size = sum(file.stat().st_size for file in GOLDEN.rglob("*") if file.is_file())
+    assert size < 600 << 10, f"{size} bytes in {GOLDEN}: every clone downloads them"

@@ -1,0 +1,187 @@
+"""Memory stays below memory_limit, in a cgroup too, and a sync writes little whatever the page cache did."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import support
+
+LOAD = """
+    import os, re, sys
+    from pyrsistence import EMDict, EMList
+
+    def anonymous():
+        return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) << 10
+
+    path, limit, count = sys.argv[1], int(sys.argv[2]) << 20, int(sys.argv[3])
+    with EMDict(path + "-warm-up", memory_limit=limit) as d:
+        d[0] = 0
+    before = most = anonymous()
+    container = (EMDict if sys.argv[4] == "dict" else EMList)(path, memory_limit=limit)
+    for start in range(0, count, 20_000):
+        if sys.argv[4] == "dict":
+            for i in range(start, start + 20_000):
+                container[i * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFF] = i
+        else:
+            for i in range(start, start + 20_000):
+                container.append(i)
+        most = max(most, anonymous())
+    assert len(container) == count
+    assert container.info.memory_limit == limit
+    container.close()
+    most = max(most, anonymous())
+    print(most - before)
+"""
+
+
+@pytest.mark.parametrize("kind, count", [("dict", 1_500_000), ("list", 3_000_000)])
+def test_private_memory_stays_below_the_limit(store, kind, count):
+    count = max(100_000, support.scaled(count) // 20_000 * 20_000)
+    growth = int(support.run_child(LOAD, store, 64, count, kind, timeout=600).stdout)
+    print(f"{kind}: {count} entries, {growth >> 20} MiB of private memory")
+    assert growth < 64 << 20
+
+
+def test_large_values_take_no_private_memory(store):
+    code = """
+        import re, sys
+        from pyrsistence import EMList
+
+        def anonymous():
+            return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) << 10
+
+        before = most = anonymous()
+        value = bytes(3 << 20)
+        with EMList(sys.argv[1], memory_limit=64 << 20) as l:
+            for i in range(120):
+                l.append(value)
+                most = max(most, anonymous())
+            assert sum(map(len, l)) == 120 * len(value)
+        print(max(most, anonymous()) - before)
+    """
+    assert int(support.run_child(code, store, timeout=600).stdout) < 64 << 20
+
+
+def memory_group():
+    """(folder of a new memory cgroup, name of the file that limits it), or skips with the reason."""
+    name = f"pyrsistence-test-{os.getpid()}"
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    v1 = next((path for _, controllers, path in lines if "memory" in controllers.split(",")), None)
+    own = Path(f"/sys/fs/cgroup/memory{v1}" if v1 is not None else f"/sys/fs/cgroup{lines[-1][2]}")
+    # A namespace may show another root than the mount does.
+    parents = [own, Path("/sys/fs/cgroup/memory" if v1 is not None else "/sys/fs/cgroup")]
+    limit = "memory.limit_in_bytes" if v1 is not None else "memory.max"
+    reason = "no memory controller"
+    for parent in parents:
+        try:
+            (parent / name).mkdir()
+        except OSError as error:
+            reason = str(error)
+            continue
+        if (parent / name / limit).exists():
+            return parent / name, limit
+        (parent / name).rmdir()
+    pytest.skip(f"LIMITED MEMORY IS NOT TESTED: this user cannot make a memory cgroup ({reason})")
+
+
+@pytest.fixture
+def group():
+    folder, limit_file = memory_group()
+    (folder / limit_file).write_text(str(128 << 20))
+    yield folder
+    folder.rmdir()
+
+
+def test_a_store_several_times_the_memory_of_its_cgroup(store, group):
+    """Default memory_limit: it must follow from the cgroup, and page cache must not kill the process."""
+    code = """
+        import os, sys
+        from pyrsistence import EMDict
+        with open(sys.argv[2] + "/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
+        count = int(sys.argv[3])
+        with EMDict(sys.argv[1]) as d:
+            assert d.info.memory_limit <= 32 << 20, d.info.memory_limit
+            for i in range(count):
+                d[i * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFF] = bytes(1500)
+            size = d.info.data_bytes
+        with EMDict(sys.argv[1]) as d:
+            assert len(d) == count
+            for i in range(0, count, 97):
+                assert d[i * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFF] == bytes(1500)
+        print(size)
+    """
+    count = max(50_000, support.scaled(250_000))
+    done = support.run_child(code, store, group, count, check=False, timeout=600)
+    assert done.returncode == 0, f"killed for want of memory? {done.returncode} {done.stderr}"
+    print(f"{int(done.stdout) >> 20} MiB of data in a cgroup of 128 MiB")
+    if support.SCALE >= 1:
+        assert int(done.stdout) > 3 * (128 << 20)
+
+
+SYNC = """
+    import os, re, sys
+    from pyrsistence import EMDict
+
+    def written():
+        return int(re.search(r"^write_bytes: (\\d+)", open("/proc/self/io").read(), re.M)[1])
+
+    d = EMDict(sys.argv[1])
+    rounds = int(sys.argv[2])
+    for i in range(50):
+        d["warm", i] = bytes(100)
+        d.sync()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    before = written()
+    for i in range(rounds):
+        d[i] = bytes(100)
+        d.sync()
+    print((written() - before) // rounds, flush=True)
+    sys.stdin.readline()
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("disturb", ["nothing", "read", "drop"])
+def test_a_sync_writes_a_few_kib(tmp_path, disturb):
+    """write_bytes counts what was made dirty: a write through a mapping may dirty a whole large folio."""
+    store = str(Path(os.environ.get("PYRSISTENCE_TEST_DISK") or tmp_path) / f"sync-{disturb}-{os.getpid()}")
+    rounds = 400
+    try:
+        with support.child(SYNC, store, rounds) as process:
+            support.expect(process, "ready")
+            if disturb != "nothing":
+                read_all(store, drop=disturb == "drop")
+            process.stdin.write("\n")
+            process.stdin.flush()
+            per_sync = int(process.stdout.readline())
+    finally:
+        shutil.rmtree(store, ignore_errors=True)
+    print(f"{per_sync} bytes written per sync")
+    if per_sync == 0:
+        pytest.skip(f"BYTES PER SYNC ARE NOT TESTED: the file system of {tmp_path} does not count them")
+    assert per_sync <= 16 << 10
+
+
+def read_all(store, drop):
+    """Reads the files whole, as a backup does, in large pieces; then drops them from the page cache."""
+    for name in os.listdir(store):
+        with open(f"{store}/{name}", "rb") as file:
+            size = min(os.fstat(file.fileno()).st_size, 300 << 20)
+            while size > 0 and file.read(1 << 20):
+                size -= 1 << 20
+            if drop:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if drop and os.geteuid() == 0:
+        try:
+            Path("/proc/sys/vm/drop_caches").write_text("1")
+        except OSError:
+            pass
+    if drop:
+        for name in os.listdir(store):  # read again, cold: this is where large folios come from
+            with open(f"{store}/{name}", "rb") as file:
+                while file.read(1 << 20) and file.tell() < 300 << 20:
+                    pass
