@@ -2,7 +2,7 @@
 """Measures pyrsistence against its rivals: `python benchmarks/run.py`.
 
 Every measurement is a fresh process on a fresh store; the sides take turns, and the whole is repeated. Tables
-go to the standard output, numbers to a JSON file, and with --write-docs the tables also into docs/performance.md:
+go to the standard output, numbers to a JSON file, and with --write-docs the tables into docs/performance.md:
 
     python benchmarks/run.py --n 16M --write-docs        what the project publishes
     python benchmarks/run.py --rows dict.get,disk.sync   some rows

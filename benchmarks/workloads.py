@@ -2,8 +2,8 @@
 """What is measured: workloads, each a chain of timed rows on one fresh container.
 
 Run as a program it is one measurement: it takes a JSON task as its argument, carries it out in this process,
-and prints one line of JSON. `run.py` starts one such process for each side and repetition, so that none inherits
-the memory of another.
+and prints one line of JSON. `run.py` starts one such process for each side and repetition, so that none
+inherits the memory of another.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def allocated_bytes(directory: Path) -> int:
 
 
 def memory_bytes() -> dict[str, int]:
-    """Of this process. VmHWM is the peak of all resident memory, mapped files included; RssAnon excludes them."""
+    """Of this process. VmHWM: the peak of resident memory, mapped files included; RssAnon: without, now."""
     wanted = {"VmHWM", "VmRSS", "RssAnon"}
     lines = Path("/proc/self/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in lines if ":" in line)

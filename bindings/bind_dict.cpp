@@ -131,7 +131,7 @@ void expect_arguments(const char* method, Py_ssize_t count, Py_ssize_t least, Py
 
 PyObject* get(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("get", count, 1, 2);
-    if (overrides_get(self)) return generic("get", self, args, count);
+    if (overrides_get(self)) return generic("generic_get", self, args, count);
     const Collection& dict = collection_of(self);
     Buffer identity, value;
     if (find(dict, args[0], identity, value)) return dict.serializer().decode_value(value).release().ptr();
@@ -141,7 +141,7 @@ PyObject* get(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 /// The entry goes only when its value has been decoded: an unpickler that fails loses nothing.
 PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("pop", count, 1, 2);
-    if (overrides_get(self) || overrides_set(self)) return generic("pop", self, args, count);
+    if (overrides_get(self) || overrides_set(self)) return generic("generic_pop", self, args, count);
     const Collection& dict = collection_of(self);
     Buffer identity, value;
     if (find(dict, args[0], identity, value)) {
@@ -154,7 +154,7 @@ PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 }
 
 PyObject* popitem(PyObject* self, PyObject*) {
-    if (overrides_get(self) || overrides_set(self)) return generic("popitem", self, nullptr, 0);
+    if (overrides_get(self) || overrides_set(self)) return generic("generic_popitem", self, nullptr, 0);
     const Collection& dict = collection_of(self);
     Chunk chunk;
     {
@@ -174,7 +174,7 @@ PyObject* popitem(PyObject* self, PyObject*) {
 
 PyObject* setdefault(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("setdefault", count, 1, 2);
-    if (overrides_get(self) || overrides_set(self)) return generic("setdefault", self, args, count);
+    if (overrides_get(self) || overrides_set(self)) return generic("generic_setdefault", self, args, count);
     const Collection& dict = collection_of(self);
     PyObject* fallback = count == 2 ? args[1] : Py_None;
     Buffer identity, value;
@@ -187,7 +187,7 @@ PyObject* setdefault(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 }
 
 PyObject* clear(PyObject* self, PyObject*) {
-    if (overrides_set(self)) return generic("clear", self, nullptr, 0);
+    if (overrides_set(self)) return generic("generic_clear", self, nullptr, 0);
     Dict(collection_of(self)).without_gil([](RawDict& engine) { engine.clear(); });
     Py_RETURN_NONE;
 }

@@ -122,7 +122,9 @@ void extend(PyObject* self, PyObject* iterable);
 void sort(PyObject* self, PyObject* key, bool reverse);
 /// Lets `self` hold its items `times` times.
 void repeat(PyObject* self, Py_ssize_t times);
-/// A temporary store of the base class with the items of `self` and its picklers.
+/// A temporary store of the base class with the picklers of `self`.
+nb::object empty_like(PyObject* self);
+/// The same with the items of `self`.
 nb::object copy(PyObject* self);
 /// Result of comparing two lists, of which one is an EMList, item by item.
 nb::object compare(PyObject* left, PyObject* right, int operation);

@@ -174,10 +174,16 @@ void repeat(PyObject* self, Py_ssize_t times) {
     for (Py_ssize_t i = 1; i < times; ++i) append_items(self, count, self);
 }
 
-nb::object copy(PyObject* self) {
+nb::object empty_like(PyObject* self) {
     const Serializer& serializer = collection_of(self).serializer();
-    nb::object result = own(PyObject_CallFunction(reinterpret_cast<PyObject*>(type()), "OOO", Py_None,
-                                                  serializer.pickler().ptr(), serializer.unpickler().ptr()));
+    const nb::object arguments = nb::make_tuple(nb::none(), serializer.pickler(), serializer.unpickler());
+    const nb::object options = own(
+        Py_BuildValue("{s:O}", "allow_pickle", serializer.allow_pickle() ? Py_True : Py_False));
+    return own(PyObject_Call(reinterpret_cast<PyObject*>(type()), arguments.ptr(), options.ptr()));
+}
+
+nb::object copy(PyObject* self) {
+    nb::object result = empty_like(self);
     if (is_plain(self)) append_items(self, size(self), result.ptr());
     else extend(result.ptr(), self);
     return result;

@@ -80,7 +80,7 @@ private:
     static const bool registered_;
 
     /// The way to the first bucket that may hold the tag.
-    Path before_tag(std::uint64_t tag) const { return to_tag(tag == 0 ? 0 : tag - 1); }
+    Path before_tag(std::uint64_t tag) const { return tag == 0 ? spine_.to_first() : to_tag(tag - 1); }
     /// The way to the last bucket that may hold the tag.
     Path to_tag(std::uint64_t tag) const { return spine_.to_key(tag, kTags); }
     static constexpr Bounds kTags{0, std::uint64_t{1} << 40};

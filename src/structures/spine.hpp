@@ -71,6 +71,10 @@ public:
         path.bounds = bounds;
         return path;
     }
+    /// The way to the first leaf of all.
+    Path to_first() const {
+        return descend([](const std::byte*, unsigned) { return 0u; });
+    }
     /// `rank` becomes the place within the leaf's entries.
     Path to_rank(std::uint64_t& rank) const {
         return descend([&rank](const std::byte* node, unsigned n) { return Node::find_rank(node, n, rank); });

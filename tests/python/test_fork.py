@@ -204,32 +204,40 @@ def test_a_handle_pickled_to_a_spawned_process_is_opened_there_read_only(store, 
     program = tmp_path / "program.py"
     program.write_text(
         """
-import multiprocessing, sys
+import multiprocessing, pickle, sys
 from pyrsistence import EMDict, EMList, ReadOnlyError
 
-def read(d, l):
-    assert type(d) is EMDict and type(l) is EMList
+def read(pickled, closed):
+    assert closed.closed
+    d, l = pickle.loads(pickled)
+    assert type(d) is EMDict and type(l) is EMList and d.mode == "r"
     try:
         d["new"] = 1
     except ReadOnlyError:
         pass
     else:
         raise AssertionError("a handle from another process can write")
-    return dict(d.items()), list(l)
+    found = dict(d.items()), list(l)
+    d.close(), l.close()
+    assert closed.open(closed.path) is True and dict(closed.items()) == found[0]
+    closed.close()
+    return found
 
 if __name__ == "__main__":
     d, l = EMDict(sys.argv[1] + "-d"), EMList(sys.argv[1] + "-l")
     d.update(a=1, b=[2])
     l.extend("xyz")
+    pickled = pickle.dumps((d, l))
     d.close(), l.close()
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        for found in [pool.apply_async(read, (d, l)) for _ in range(4)]:
+        for found in [pool.apply_async(read, (pickled, d)) for _ in range(4)]:
             assert found.get(60) == ({"a": 1, "b": [2]}, ["x", "y", "z"]), found
     print("ok")
 """
     )
-    support.run_child(
+    done = support.run_child(
         "import runpy, sys; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')",
         program,
         store,
     )
+    assert done.stdout == "ok\n"

@@ -1,0 +1,363 @@
+#include "bindings/list.hpp"
+#include "bindings/list_docs.hpp"
+
+namespace pyrsistence::bindings {
+
+namespace list {
+
+namespace {
+
+constinit const Kind kList{"EMList", [](const std::filesystem::path& path, const Options& options) {
+                               return std::unique_ptr<Container>(std::make_unique<RawList>(path, options));
+                           }};
+
+PyTypeObject* list_type = nullptr;
+
+LazyAttribute mutable_sequence{"collections.abc", "MutableSequence"};
+LazyAttribute describe{"pyrsistence._sequence", "describe"};
+LazyAttribute make_edit{"pyrsistence._sequence", "edit"};
+
+/// Calls the method of collections.abc.MutableSequence, which relies on [] and the like only.
+nb::object generic(const char* method, PyObject* self, PyObject* const* args = nullptr, Py_ssize_t count = 0) {
+    const nb::object function = own(PyObject_GetAttrString(mutable_sequence.get(), method));
+    PyObject* arguments[4] = {self};
+    std::copy(args, args + count, arguments + 1);
+    return own(PyObject_Vectorcall(function.ptr(), arguments, static_cast<std::size_t>(count + 1), nullptr));
+}
+
+// --- native operations on one item
+
+constexpr std::uint64_t kNone = UINT64_MAX;
+
+/// kNone if the index lies outside.
+std::uint64_t rank_of(const RawList& list, Py_ssize_t index) {
+    if (index >= 0) return static_cast<std::uint64_t>(index);
+    const std::uint64_t from_end = std::uint64_t{0} - static_cast<std::uint64_t>(index);
+    const std::uint64_t size = list.size();
+    return from_end > size ? kNone : size - from_end;
+}
+
+/// May run __index__.
+Py_ssize_t index_from(PyObject* object) {
+    const Py_ssize_t index = PyNumber_AsSsize_t(object, PyExc_IndexError);
+    if (index == -1 && PyErr_Occurred()) raise_pending();
+    return index;
+}
+
+[[noreturn]] void raise_index_error(const char* message) { raise(PyExc_IndexError, message); }
+
+[[noreturn]] void raise_not_an_index(PyObject* key) {
+    PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s", Py_TYPE(key)->tp_name);
+    raise_pending();
+}
+
+PyObject* get(PyObject* self, Py_ssize_t index) {
+    const Collection& list = collection_of(self);
+    Buffer item;
+    const bool found = [&] {
+        const ListUse use(list);
+        return use->get(rank_of(*use, index), item);
+    }();
+    if (!found) [[unlikely]] raise_index_error("list index out of range");
+    return list.serializer().decode_value(item).release().ptr();
+}
+
+void set(PyObject* self, Py_ssize_t index, PyObject* value) {
+    const Collection& list = collection_of(self);
+    Buffer item;
+    list.serializer().encode_value(value, item);
+    const bool found = [&] {
+        const ListUse use(list);
+        return use->set(rank_of(*use, index), item);
+    }();
+    if (!found) [[unlikely]] raise_index_error("list assignment index out of range");
+}
+
+void erase(PyObject* self, Py_ssize_t index) {
+    const bool found = [&] {
+        const ListUse use(collection_of(self));
+        return use->erase(rank_of(*use, index));
+    }();
+    if (!found) raise_index_error("list assignment index out of range");
+}
+
+/// The item goes only when it has been decoded: an unpickler that fails loses nothing.
+nb::object take(PyObject* self, Py_ssize_t index) {
+    const Collection& list = collection_of(self);
+    Buffer item;
+    std::uint64_t rank, version, count;
+    {
+        const ListUse use(list);
+        count = use->size();
+        rank = rank_of(*use, index);
+        version = use->version();
+        if (!use->get(rank, item)) rank = kNone;
+    }
+    if (rank == kNone) raise_index_error(count == 0 ? "pop from empty list" : "pop index out of range");
+    nb::object taken = list.serializer().decode_value(item);
+    const bool erased = [&] {
+        const ListUse use(list);
+        return use->version() == version && use->erase(rank);
+    }();
+    if (!erased) raise_runtime_error("EMList changed while the item to be popped was unpickled");
+    return taken;
+}
+
+// --- slots
+
+Py_ssize_t length(PyObject* self) { return static_cast<Py_ssize_t>(size(self)); }
+
+PyObject* item(PyObject* self, Py_ssize_t index) {
+    // Negative indices have had the length added already.
+    return get(self, index < 0 ? PY_SSIZE_T_MAX : index);
+}
+
+PyObject* subscript(PyObject* self, PyObject* key) {
+    if (PyIndex_Check(key)) [[likely]] return get(self, index_from(key));
+    if (!PySlice_Check(key)) raise_not_an_index(key);
+    return get_slice(self, key).release().ptr();
+}
+
+int assign_subscript(PyObject* self, PyObject* key, PyObject* value) {
+    if (PyIndex_Check(key)) [[likely]] {
+        const Py_ssize_t index = index_from(key);
+        if (value != nullptr) [[likely]] set(self, index, value);
+        else erase(self, index);
+        return 0;
+    }
+    if (!PySlice_Check(key)) raise_not_an_index(key);
+    if (value != nullptr) set_slice(self, key, value);
+    else delete_slice(self, key);
+    return 0;
+}
+
+int contains(PyObject* self, PyObject* value) {
+    if (!is_plain(self)) return PyObject_IsTrue(generic("__contains__", self, &value, 1).ptr());
+    return Search(self, value).next().has_value() ? 1 : 0;
+}
+
+PyObject* iterator(PyObject* self) { return iterate(self, Cursor::Direction::forward).release().ptr(); }
+
+bool is_operand(PyObject* object) { return is_list(object) || PyList_Check(object); }
+
+PyObject* rich_compare(PyObject* self, PyObject* other, int operation) {
+    if (!is_operand(other)) Py_RETURN_NOTIMPLEMENTED;
+    return compare(self, other, operation).release().ptr();
+}
+
+/// Either side may be a list. An EMList on the left gives the result its picklers.
+PyObject* add(PyObject* left, PyObject* right) {
+    if (!is_operand(left) || !is_operand(right)) Py_RETURN_NOTIMPLEMENTED;
+    nb::object sum = is_list(left) ? copy(left) : empty_like(right);
+    if (!is_list(left)) extend(sum.ptr(), left);
+    extend(sum.ptr(), right);
+    return sum.release().ptr();
+}
+
+PyObject* concatenate(PyObject* self, PyObject* other) {
+    if (is_operand(other)) return add(self, other);
+    PyErr_Format(PyExc_TypeError, "can only concatenate list or EMList (not \"%.200s\") to EMList",
+                 Py_TYPE(other)->tp_name);
+    return nullptr;
+}
+
+PyObject* add_in_place(PyObject* self, PyObject* iterable) {
+    extend(self, iterable);
+    return Py_NewRef(self);
+}
+
+PyObject* multiply(PyObject* self, Py_ssize_t times) {
+    nb::object product = times > 0 ? copy(self) : empty_like(self);
+    repeat(product.ptr(), times);
+    return product.release().ptr();
+}
+
+PyObject* multiply_in_place(PyObject* self, Py_ssize_t times) {
+    repeat(self, times);
+    return Py_NewRef(self);
+}
+
+PyObject* repr(PyObject* self) { return describe(nb::handle(self)).release().ptr(); }
+
+// --- methods
+
+void expect_arguments(const char* method, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most) {
+    if (count >= least && count <= most) return;
+    PyErr_Format(PyExc_TypeError, "%s expected %zd to %zd arguments, got %zd", method, least, most, count);
+    raise_pending();
+}
+
+PyObject* append(PyObject* self, PyObject* value) {
+    const Collection& list = collection_of(self);
+    Buffer item;
+    list.serializer().encode_value(value, item);
+    ListUse(list)->append(item);
+    Py_RETURN_NONE;
+}
+
+PyObject* extend_method(PyObject* self, PyObject* iterable) {
+    extend(self, iterable);
+    Py_RETURN_NONE;
+}
+
+PyObject* insert(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    expect_arguments("insert", count, 2, 2);
+    const Py_ssize_t index = index_from(args[0]);
+    const Collection& list = collection_of(self);
+    Buffer item;
+    list.serializer().encode_value(args[1], item);
+    const ListUse use(list);
+    const std::uint64_t rank = rank_of(*use, index);
+    use->insert(rank == kNone ? 0 : rank, item);
+    Py_RETURN_NONE;
+}
+
+PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    expect_arguments("pop", count, 0, 1);
+    if (!is_plain(self)) return generic("pop", self, args, count).release().ptr();
+    return take(self, count == 0 ? -1 : index_from(args[0])).release().ptr();
+}
+
+PyObject* remove(PyObject* self, PyObject* value) {
+    if (!is_plain(self)) return generic("remove", self, &value, 1).release().ptr();
+    const std::optional<std::uint64_t> rank = Search(self, value).next();
+    if (!rank) raise(PyExc_ValueError, "list.remove(x): x not in list");
+    ListUse(collection_of(self))->erase(*rank);
+    Py_RETURN_NONE;
+}
+
+/// One end of index(value, start, stop). May run __index__.
+Py_ssize_t search_bound(PyObject* bound) {
+    if (!PyIndex_Check(bound)) {
+        raise(PyExc_TypeError, "slice indices must be integers or have an __index__ method");
+    }
+    const Py_ssize_t index = PyNumber_AsSsize_t(bound, nullptr);
+    if (index == -1 && PyErr_Occurred()) raise_pending();
+    return index;
+}
+
+std::uint64_t clamped_rank(PyObject* self, Py_ssize_t index) {
+    const ListUse use(collection_of(self));
+    const std::uint64_t rank = rank_of(*use, index);
+    return rank == kNone ? 0 : rank;
+}
+
+PyObject* index(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    expect_arguments("index", count, 1, 3);
+    if (!is_plain(self)) return generic("index", self, args, count).release().ptr();
+    const Py_ssize_t start = count > 1 ? search_bound(args[1]) : 0;
+    const Py_ssize_t stop = count > 2 ? search_bound(args[2]) : PY_SSIZE_T_MAX;
+    Search search(self, args[0], clamped_rank(self, start), clamped_rank(self, stop));
+    if (const std::optional<std::uint64_t> rank = search.next()) return PyLong_FromUnsignedLongLong(*rank);
+    PyErr_Format(PyExc_ValueError, "%R is not in list", args[0]);
+    return nullptr;
+}
+
+PyObject* count(PyObject* self, PyObject* value) {
+    if (!is_plain(self)) return generic("count", self, &value, 1).release().ptr();
+    Search search(self, value, 0, size(self));
+    unsigned long long found = 0;
+    while (search.next()) ++found;
+    return PyLong_FromUnsignedLongLong(found);
+}
+
+PyObject* reverse(PyObject* self, PyObject*) {
+    if (!is_plain(self)) return generic("reverse", self).release().ptr();
+    ListUse(collection_of(self)).without_gil([](RawList& list) { list.reverse(); });
+    Py_RETURN_NONE;
+}
+
+PyObject* clear(PyObject* self, PyObject*) {
+    if (!is_plain(self)) return generic("clear", self).release().ptr();
+    ListUse(collection_of(self)).without_gil([](RawList& list) { list.clear(); });
+    Py_RETURN_NONE;
+}
+
+PyObject* copy_method(PyObject* self, PyObject*) { return copy(self).release().ptr(); }
+
+PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
+    static const char* names[] = {"key", "reverse", nullptr};
+    PyObject* key = Py_None;
+    int descending = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$Op:sort", const_cast<char**>(names), &key, &descending)) {
+        return nullptr;
+    }
+    sort(self, key, descending != 0);
+    Py_RETURN_NONE;
+}
+
+PyObject* reversed(PyObject* self, PyObject*) {
+    return iterate(self, Cursor::Direction::backward).release().ptr();
+}
+
+PyObject* edit(PyObject* self, PyObject* place) {
+    return make_edit(nb::handle(self), nb::handle(place)).release().ptr();
+}
+
+template <class Function>
+PyCFunction method(Function* function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function));
+}
+
+std::vector<PyMethodDef> methods() {
+    return {
+        {"append", guarded<&append>, METH_O, docs::kAppend},
+        {"extend", guarded<&extend_method>, METH_O, docs::kExtend},
+        {"insert", method(guarded<&insert>), METH_FASTCALL, docs::kInsert},
+        {"pop", method(guarded<&pop>), METH_FASTCALL, docs::kPop},
+        {"remove", guarded<&remove>, METH_O, docs::kRemove},
+        {"index", method(guarded<&index>), METH_FASTCALL, docs::kIndex},
+        {"count", guarded<&count>, METH_O, docs::kCount},
+        {"reverse", guarded<&reverse>, METH_NOARGS, docs::kReverse},
+        {"clear", guarded<&clear>, METH_NOARGS, docs::kClear},
+        {"copy", guarded<&copy_method>, METH_NOARGS, docs::kCopy},
+        {"sort", method(guarded<&sort_method>), METH_VARARGS | METH_KEYWORDS, docs::kSort},
+        {"__reversed__", guarded<&reversed>, METH_NOARGS, docs::kReversed},
+        {"edit", guarded<&edit>, METH_O, docs::kEdit},
+    };
+}
+
+template <class Function>
+PyType_Slot slot(int id, Function* function) {
+    return {id, reinterpret_cast<void*>(function)};
+}
+
+std::vector<PyType_Slot> slots() {
+    return {slot(Py_sq_length, guarded<&length>),
+            slot(Py_mp_length, guarded<&length>),
+            slot(Py_sq_item, guarded<&item>),
+            slot(Py_mp_subscript, guarded<&subscript>),
+            slot(Py_mp_ass_subscript, guarded<&assign_subscript>),
+            slot(Py_sq_contains, guarded<&contains>),
+            slot(Py_sq_concat, guarded<&concatenate>),
+            slot(Py_sq_repeat, guarded<&multiply>),
+            slot(Py_sq_inplace_repeat, guarded<&multiply_in_place>),
+            slot(Py_nb_add, guarded<&add>),
+            slot(Py_nb_inplace_add, guarded<&add_in_place>),
+            slot(Py_tp_iter, guarded<&iterator>),
+            slot(Py_tp_richcompare, guarded<&rich_compare>),
+            slot(Py_tp_repr, guarded<&repr>)};
+}
+
+}  // namespace
+
+PyTypeObject* type() { return list_type; }
+
+bool is_plain(PyObject* self) {
+    return Py_TYPE(self) == list_type || !(overrides(self, list_type, &PyMappingMethods::mp_subscript) ||
+                                           overrides(self, list_type, &PyMappingMethods::mp_ass_subscript) ||
+                                           overrides(self, list_type, &PyMappingMethods::mp_length));
+}
+
+}  // namespace list
+
+void bind_list(nb::module_& module) {
+    using namespace list;
+    make_iterator_type();
+    list_type = make_collection_type(module, {"pyrsistence.EMList", docs::kClass, Py_TPFLAGS_SEQUENCE,
+                                              &new_collection<kList>, slots(), methods()});
+    const nb::object as_object = nb::borrow(reinterpret_cast<PyObject*>(list_type));
+    own(PyObject_CallMethod(mutable_sequence.get(), "register", "O", as_object.ptr()));
+}
+
+}  // namespace pyrsistence::bindings

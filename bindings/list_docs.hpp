@@ -1,0 +1,194 @@
+// The docstrings of EMList.
+#pragma once
+
+namespace pyrsistence::bindings::list::docs {
+
+inline constexpr const char* kClass =
+    R"(EMList(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None)
+--
+
+A list that lives in the files of one directory instead of main memory.
+
+It behaves as list does: negative indices, slices, sort, comparison, errors; insert and pop take O(log n)
+anywhere. There is nothing to commit: an operation that has returned survives the death of the process; after
+sync() or close() it survives power loss too. What is read is a fresh copy: to change a stored object, store
+it again, or use edit(). For the same reason a NaN that was stored is not found by `in`, index and remove.
+
+dirname: str or os.PathLike; None is a temporary store, deleted when it is closed.
+pickler, unpickler: objects with pickle(object) -> bytes and unpickle(bytes) -> object, for every item; by
+    default built-in types have an encoding of their own, and others are pickled.
+mode: "a" creates what is missing, "r" reads only, "r+" must exist, "w" empties a store, "x" must not exist.
+allow_pickle: False refuses to pickle and to unpickle: for files from strangers.
+memory_limit: bytes of private memory, at least 4 MiB; by default a quarter of what the process may use.
+
+Raises FormatError, LockedError (the message names the process), CorruptionError, FileNotFoundError,
+FileExistsError, StorageError; all are RuntimeErrors whose message begins "Cannot open EMList".
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend("abcd")
+...     l[1] = "B"
+...     l[-1], l[:2], len(l), "c" in l
+('d', ['a', 'B'], 4, True))";
+
+inline constexpr const char* kAppend = R"(append($self, value, /)
+--
+
+Append value to the end. O(log n), in practice as fast as overwriting.
+
+Raises ReadOnlyError, StorageError, and what the pickler raises; nothing is appended then.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.append(1)
+...     l[:]
+[1])";
+
+inline constexpr const char* kExtend = R"(extend($self, iterable, /)
+--
+
+Append each element of iterable: a sequence of single operations, each durable as append() is.
+
+If the iterable raises, what it gave before stays. O(m log n) for m elements.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend(range(3))
+...     l.extend(l)
+...     l[:]
+[0, 1, 2, 0, 1, 2])";
+
+inline constexpr const char* kInsert = R"(insert($self, index, value, /)
+--
+
+Insert value before index; an index beyond either end means that end. O(log n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend("ac")
+...     l.insert(1, "b")
+...     l[:]
+['a', 'b', 'c'])";
+
+inline constexpr const char* kPop = R"(pop($self, index=-1, /)
+--
+
+Remove the item at index, the last by default, and return it. O(log n).
+
+Raises IndexError if there is no such item. What cannot be decoded stays in the list.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend("abc")
+...     l.pop(), l.pop(0)
+('c', 'a'))";
+
+inline constexpr const char* kRemove = R"(remove($self, value, /)
+--
+
+Remove the first item that is equal to value; ValueError if there is none. O(n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend("abab")
+...     l.remove("b")
+...     l[:]
+['a', 'a', 'b'])";
+
+inline constexpr const char* kIndex = R"(index($self, value, start=0, stop=9223372036854775807, /)
+--
+
+Return the index of the first item from start to before stop that is equal to value. O(n).
+
+Raises ValueError if there is none. Items of type int, str, bytes and None are compared without decoding.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend("abab")
+...     l.index("b"), l.index("b", 2)
+(1, 3))";
+
+inline constexpr const char* kCount = R"(count($self, value, /)
+--
+
+Return how many items are equal to value. O(n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend([1, 1.0, 2])
+...     l.count(1)
+2)";
+
+inline constexpr const char* kReverse = R"(reverse($self, /)
+--
+
+Reverse the order of the items, as one atomic operation. O(n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend("abc")
+...     l.reverse()
+...     l[:]
+['c', 'b', 'a'])";
+
+inline constexpr const char* kClear = R"(clear($self, /)
+--
+
+Remove everything, as one atomic operation. Takes time in proportion to the pages in use.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.append(1)
+...     l.clear()
+...     len(l)
+0)";
+
+inline constexpr const char* kCopy = R"(copy($self, /)
+--
+
+Return a copy with the same picklers: a temporary EMList, deleted when it is closed. O(n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.append(1)
+...     with l.copy() as other:
+...         other.append(2)
+...         l == [1], other == [1, 2]
+(True, True))";
+
+inline constexpr const char* kSort = R"(sort($self, /, *, key=None, reverse=False)
+--
+
+Sort in place, stably, using < only; atomic: it happens completely or not at all.
+
+key is called once per item. All items are held in main memory meanwhile. Raises ValueError, and changes
+nothing, if the list is changed meanwhile. O(n log n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.extend(["bb", "a", "ccc"])
+...     l.sort(key=len, reverse=True)
+...     l[:]
+['ccc', 'bb', 'a'])";
+
+inline constexpr const char* kReversed = R"(__reversed__($self, /)
+--
+
+Iterate from the last item to the first.)";
+
+inline constexpr const char* kEdit = R"(edit($self, index, /)
+--
+
+Return a context manager that yields a copy of the item and stores it when the block ends.
+
+If the block raises, nothing is stored. IndexError if there is no such item.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMList(None) as l:
+...     l.append({"seen": 0})
+...     with l.edit(0) as item:
+...         item["seen"] += 1
+...     l[0]
+{'seen': 1})";
+
+}  // namespace pyrsistence::bindings::list::docs

@@ -1,0 +1,51 @@
+"""Collections for more data than memory holds: they live in the files of a directory.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:  # None: a temporary store; a path: one that stays
+...     d["answer"] = 42
+...     d["answer"]
+42
+"""
+
+import collections.abc as _abc
+
+from . import _mapping, _support
+from ._core import EMDict, EMList, __version__
+from ._errors import (
+    ClosedError,
+    CorruptionError,
+    Error,
+    ExistsError,
+    FormatError,
+    LockedError,
+    NotFoundError,
+    PickleRefusedError,
+    ReadOnlyError,
+    StorageError,
+)
+from ._keys import register_key
+from ._support import Info
+
+__all__ = [
+    "ClosedError",
+    "CorruptionError",
+    "EMDict",
+    "EMList",
+    "Error",
+    "ExistsError",
+    "FormatError",
+    "Info",
+    "LockedError",
+    "NotFoundError",
+    "PickleRefusedError",
+    "ReadOnlyError",
+    "StorageError",
+    "__version__",
+    "register_key",
+]
+
+_support.add_methods(EMDict, _mapping.METHODS)
+_support.add_methods(EMList, {"edit": _support.edit_item})
+Info.__module__ = "pyrsistence"
+_abc.MutableMapping.register(EMDict)
+_abc.MutableSequence.register(EMList)

@@ -1,0 +1,295 @@
+"""The methods of EMDict that gain nothing from being native, and its views.
+
+``generic_*`` are what the native methods turn to if a subclass overrides ``[]``: they rely on the subclass.
+"""
+
+import collections.abc
+import itertools
+import types
+
+from ._core import EMDict
+from ._support import MISSING, edit
+
+_SHOWN = 5  # entries in a repr
+_SHOWN_LENGTH = 200  # characters of each key and value in a repr
+
+
+class KeysView(collections.abc.KeysView):
+    """A live, set-like view of the keys of an EMDict."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return iter(self._mapping)
+
+    def __reversed__(self):
+        return reversed(self._mapping)
+
+    @property
+    def mapping(self):
+        """The dict itself, read-only."""
+        return types.MappingProxyType(self._mapping)
+
+
+class ValuesView(collections.abc.ValuesView):
+    """A live view of the values of an EMDict."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return self._mapping._values() or (self._mapping[key] for key in self._mapping)
+
+    def __reversed__(self):
+        return self._mapping._reversed_values() or (self._mapping[key] for key in reversed(self._mapping))
+
+    def __contains__(self, value):
+        return any(other is value or other == value for other in self)
+
+    mapping = KeysView.mapping
+
+
+class ItemsView(collections.abc.ItemsView):
+    """A live, set-like view of the pairs (key, value) of an EMDict."""
+
+    __slots__ = ()
+
+    def __iter__(self):
+        return self._mapping._items() or ((key, self._mapping[key]) for key in self._mapping)
+
+    def __reversed__(self):
+        mapping = self._mapping
+        return mapping._reversed_items() or ((key, mapping[key]) for key in reversed(mapping))
+
+    def __contains__(self, item):
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        value = self._mapping.get(item[0], MISSING)
+        return value is not MISSING and (value is item[1] or value == item[1])
+
+    mapping = KeysView.mapping
+
+
+def keys(self):
+    """Return a live, set-like view of the keys, in insertion order.
+
+    Iterating over it reads the store from front to back. Deleting and overwriting entries meanwhile is
+    allowed; a new key raises RuntimeError at the next step.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict(None) as d:
+    ...     d.update(a=1, b=2)
+    ...     list(d.keys()), d.keys() & {"b", "c"}
+    (['a', 'b'], {'b'})
+    """
+    return KeysView(self)
+
+
+def values(self):
+    """Return a live view of the values, in insertion order of their keys.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict(None) as d:
+    ...     d.update(a=1, b=2)
+    ...     sum(d.values())
+    3
+    """
+    return ValuesView(self)
+
+
+def items(self):
+    """Return a live, set-like view of the pairs (key, value), in insertion order.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict(None) as d:
+    ...     d.update(a=1, b=2)
+    ...     list(d.items())
+    [('a', 1), ('b', 2)]
+    """
+    return ItemsView(self)
+
+
+def _pair(position, element):
+    try:
+        element = tuple(element)
+    except TypeError:
+        raise TypeError(f"cannot convert dictionary update sequence element #{position} to a sequence") from None
+    if len(element) != 2:
+        raise ValueError(
+            f"dictionary update sequence element #{position} has length {len(element)}; 2 is required"
+        )
+    return element
+
+
+def update(self, other=(), /, **kwargs):
+    """Store the pairs of a mapping, of an iterable of pairs, and of keyword arguments.
+
+    A sequence of single operations: if one fails, those before it stay.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict(None) as d:
+    ...     d.update({1: "one"}, two=2)
+    ...     d.update([(3, "three")])
+    ...     len(d)
+    3
+    """
+    if type(other) is dict or type(other) is EMDict:
+        for key, value in other.items():
+            self[key] = value
+    elif hasattr(other, "keys"):
+        for key in other.keys():  # noqa: SIM118 - all that is known of `other` is that it has keys()
+            self[key] = other[key]
+    else:
+        for position, element in enumerate(other):
+            key, value = _pair(position, element)
+            self[key] = value
+    for key, value in kwargs.items():
+        self[key] = value
+
+
+def _temporary(like):
+    state = EMDict.__getstate__(like)
+    return EMDict(None, state["pickler"], state["unpickler"], allow_pickle=state["allow_pickle"])
+
+
+def copy(self):
+    """Return a copy: a temporary EMDict with the same picklers, which is deleted when it is closed.
+
+    To keep the copy, fill a store of your own: ``EMDict(path).update(d)``. O(n).
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict(None) as d:
+    ...     d[1] = "one"
+    ...     other = d.copy()
+    >>> other
+    EMDict(..., {1: 'one'})
+    >>> other.close()
+    """
+    result = _temporary(self)
+    result.update(self)
+    return result
+
+
+def fromkeys(cls, iterable, value=None, /):
+    """Return a temporary EMDict with the keys of the iterable, all with the same value.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict.fromkeys("ab", 0) as d:
+    ...     dict(d)
+    {'a': 0, 'b': 0}
+    """
+    result = EMDict(None)
+    for key in iterable:
+        result[key] = value
+    return result
+
+
+def union(self, other):
+    """Return a temporary EMDict with the pairs of both; those of the right operand win."""
+    if not isinstance(other, collections.abc.Mapping):
+        return NotImplemented
+    result = copy(self)
+    result.update(other)
+    return result
+
+
+def reflected_union(self, other):
+    """Return a temporary EMDict with the pairs of both; those of the right operand win."""
+    if not isinstance(other, collections.abc.Mapping):
+        return NotImplemented
+    result = _temporary(self)
+    result.update(other)
+    result.update(self)
+    return result
+
+
+def update_in_place(self, other):
+    """Store the pairs of a mapping or of an iterable of pairs."""
+    self.update(other)
+    return self
+
+
+def equal(left, right):
+    """Equality with any mapping, whatever the order."""
+    if not isinstance(right, collections.abc.Mapping):
+        return NotImplemented
+    if left is right:
+        return True
+    if len(left) != len(right):
+        return False
+    for key, value in left.items():
+        other = right.get(key, MISSING)
+        if other is MISSING or not (value is other or value == other):
+            return False
+    return True
+
+
+def _short(value):
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 3] + "..."
+
+
+def describe(self):
+    """A repr that reads a few entries at most, and never raises on their account."""
+    head = f"{type(self).__name__}({self.path!r}, "
+    if self.closed:
+        return head + "closed)"
+    try:
+        shown = [f"{_short(k)}: {_short(v)}" for k, v in itertools.islice(EMDict.items(self), _SHOWN)]
+    except Exception:
+        return head + f"{len(self)} entries)"
+    if len(self) > len(shown):
+        shown.append("...")
+    return head + "{" + ", ".join(shown) + "})"
+
+
+def generic_get(self, key, default=None):
+    try:
+        return self[key]
+    except KeyError:
+        return default
+
+
+def generic_pop(self, key, *default):
+    try:
+        value = self[key]
+    except KeyError:
+        if not default:
+            raise
+        return default[0]
+    del self[key]
+    return value
+
+
+def generic_popitem(self):
+    for key in reversed(self):
+        value = self[key]
+        del self[key]
+        return key, value
+    raise KeyError("popitem(): dictionary is empty")
+
+
+def generic_setdefault(self, key, default=None):
+    try:
+        return self[key]
+    except KeyError:
+        self[key] = default
+    return default
+
+
+def generic_clear(self):
+    for key in self:
+        del self[key]
+
+
+METHODS = {
+    "keys": keys,
+    "values": values,
+    "items": items,
+    "update": update,
+    "copy": copy,
+    "fromkeys": classmethod(fromkeys),
+    "edit": edit,
+    "__or__": union,
+    "__ror__": reflected_union,
+    "__ior__": update_in_place,
+}

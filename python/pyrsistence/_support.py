@@ -1,0 +1,70 @@
+"""What the containers share and Python says best."""
+
+import contextlib
+import typing
+
+
+class Info(typing.NamedTuple):
+    """Figures of a store, as the property ``info`` returns them."""
+
+    entries: int  #: of this container
+    data_bytes: int  #: length of the data file
+    log_bytes: int  #: logged since the last checkpoint began
+    pages: int  #: of 4 KiB, in the data file
+    live_pages: int  #: of those, in use
+    checkpoint: int  #: number of the last durable one
+    frame_bytes: int  #: private memory that holds pages not yet written
+    memory_limit: int  #: bytes
+
+
+MISSING = object()
+
+
+@contextlib.contextmanager
+def edit(self, key, default=MISSING):
+    """Change a stored value in place: ``with d.edit(key) as value: value.append(1)``.
+
+    Reads the value, or takes ``default`` if there is none, and stores it under the key when the block ends;
+    an exception leaves the store as it was. ``KeyError`` if there is neither. The value must be changed, not
+    replaced: for numbers and strings write ``d[key] += 1``.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDict(None) as d:
+    ...     with d.edit("calls", default=[]) as calls:
+    ...         calls.append(4096)
+    ...     d["calls"]
+    [4096]
+    """
+    value = default if default is not MISSING and key not in self else self[key]
+    yield value
+    self[key] = value
+
+
+@contextlib.contextmanager
+def edit_item(self, index):
+    """Change a stored item in place: ``with l.edit(0) as item: item.append(1)``.
+
+    Reads the item and stores it at the index when the block ends; an exception leaves the store as it was.
+    ``IndexError`` if there is none. The item must be changed, not replaced.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMList(None) as l:
+    ...     l.append({})
+    ...     with l.edit(0) as item:
+    ...         item["seen"] = True
+    ...     l[0]
+    {'seen': True}
+    """
+    value = self[index]
+    yield value
+    self[index] = value
+
+
+def add_methods(cls, methods):
+    """Give a native class methods that are written in Python."""
+    for name, method in methods.items():
+        function = getattr(method, "__func__", method)
+        function.__name__ = name
+        function.__qualname__ = f"{cls.__name__}.{name}"
+        function.__module__ = "pyrsistence"
+        setattr(cls, name, method)

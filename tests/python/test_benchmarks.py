@@ -1,0 +1,164 @@
+"""Runs the benchmarks on a thousand entries, so that the instrument works when somebody wants to measure."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = ROOT / "benchmarks" / "run.py"
+DOCUMENT = ROOT / "docs" / "performance.md"
+SMALL = ("--n", "1000", "--ops", "500", "--repeat", "1", "--budget", "1", "--keep-caches")
+
+
+def run(*arguments, environment=None, check=True):
+    command = [sys.executable, str(RUN), *map(str, arguments)]
+    environment = {**os.environ, **(environment or {})}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """Imports modules from benchmarks/, and forgets them again: their names are short."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(RUN.parent))
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(RUN.parent) in sys.modules[name].__file__:
+            del sys.modules[name]
+
+
+def without(directory, module):
+    """An environment in which importing the module fails."""
+    (directory / f"{module}.py").write_text(f"raise ImportError('no {module} here')\n")
+    return {"PYTHONPATH": os.pathsep.join([str(directory), os.environ.get("PYTHONPATH", "")])}
+
+
+# ------------------------------------------------------------------------------------------------- everything
+
+
+def test_every_row_is_measured_and_every_table_written(tmp_path, benchmarks):
+    document = shutil.copy(DOCUMENT, tmp_path / "performance.md")
+    done = run(*SMALL, "--json", tmp_path / "numbers.json", "--write-docs", document)
+    results = json.loads((tmp_path / "numbers.json").read_text())
+    compare, workloads, disk = (benchmarks(name) for name in ("compare", "workloads", "disk"))
+    for workload in workloads.WORKLOADS.values():
+        for side, adapter in compare.adapters(workload.container).items():
+            if side in results["skipped"]:
+                assert f"SKIPPED {side}" in done.stderr
+            elif workloads.takes_part(adapter, workload):
+                measured = results["workloads"][workload.name][side]["runs"][0]["rows"]
+                assert set(measured) == {row.name for row in workloads.rows_for(adapter, workload.rows)}
+                assert all(row["ns"] > 0 and row["operations"] > 0 for row in measured.values())
+    assert set(results["disk"]) == set(disk.PROBES)
+    assert results["disk"]["disk.recovery"]["replayed"] > 0
+    assert compare.OURS not in results["skipped"]
+    rewritten = Path(document).read_text()
+    begins = DOCUMENT.read_text().count("benchmark:begin")
+    assert rewritten.count("benchmark:begin") == rewritten.count("benchmark:end") == begins
+    assert "n = 1,000" in rewritten and "n = 16 M," not in rewritten and "Not measured yet" not in rewritten
+
+
+def test_tables_can_be_written_again_from_the_numbers(tmp_path):
+    numbers = tmp_path / "numbers.json"
+    first = run(*SMALL, "--rows", "list.append,dict.get", "--rivals", "builtin", "--json", numbers)
+    again = run("--from-json", numbers)
+    assert first.stdout == again.stdout
+    assert "`l.append(i)`" in again.stdout and "`for x in l`" not in again.stdout
+
+
+# ----------------------------------------------------------------------------------------------------- choice
+
+
+def test_a_missing_rival_is_skipped_loudly(tmp_path):
+    environment = without(tmp_path, "lmdb")
+    arguments = ("--rows", "dict.insert", "--rivals", "lmdb,builtin", "--json", tmp_path / "numbers.json")
+    done = run(*SMALL, *arguments, environment=environment)
+    assert "SKIPPED lmdb: no lmdb here (pip install lmdb)" in done.stderr
+    assert "Not measured: lmdb: no lmdb here" in done.stdout
+    measured = json.loads((tmp_path / "numbers.json").read_text())["workloads"]["dict"]
+    assert set(measured) == {"pyrsistence", "builtin"}
+
+
+def test_missing_pyrsistence_is_a_failure(tmp_path):
+    environment = without(tmp_path, "pyrsistence")
+    arguments = ("--rows", "dict.insert,disk", "--rivals", "builtin", "--json", tmp_path / "numbers.json")
+    done = run(*SMALL, *arguments, environment=environment, check=False)
+    assert done.returncode == 1 and "SKIPPED pyrsistence" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("--rows", "dict.fly"), ("--rivals", "abacus")])
+def test_an_unknown_name_is_answered_with_those_there_are(arguments):
+    done = run(*arguments, check=False)
+    assert done.returncode != 0 and arguments[1] in done.stderr
+    assert "dict.insert" in done.stderr or "builtin" in done.stderr
+
+
+# ---------------------------------------------------------------------------------------- no numbers for lies
+
+
+TASK = {"workload": "dict", "side": "liar", "n": 1000, "ops": 200, "budget": 1}
+TASK |= {"repetition": 0, "directory": None}
+
+
+@pytest.mark.parametrize(
+    "fault, row",
+    [
+        ("load", "dict.insert"),
+        ("overwrite", "dict.overwrite"),
+        ("iterate", "dict.iterate"),
+    ],
+)
+def test_a_side_that_does_not_do_the_work_gets_no_numbers(benchmarks, fault, row):
+    compare, workloads = benchmarks("compare"), benchmarks("workloads")
+    honest = compare.adapters("dict")["builtin"]
+    idle = {"load": lambda self, keys: None, "overwrite": lambda self, keys: None, "iterate": lambda self: -1}
+    compare.register(type("Liar", (honest,), {"side": "liar", fault: idle[fault]}))
+    with pytest.raises(AssertionError, match="liar"):
+        workloads.perform({**TASK, "rows": [row]})
+
+
+def test_two_adapters_of_one_name_are_refused(benchmarks):
+    compare = benchmarks("compare")
+    with pytest.raises(ValueError, match="two adapters"):
+        compare.register(type("Twin", (compare.adapters("list")["builtin"],), {}))
+
+
+# --------------------------------------------------------------------------------------------------- document
+
+
+def marked(name, text):
+    return f"<!-- benchmark:begin {name} -->\n{text}<!-- benchmark:end {name} -->\n"
+
+
+def test_only_what_was_measured_is_replaced(benchmarks):
+    fill = benchmarks("report").fill
+    document = "before\n" + marked("one", "old\n") + "between\n" + marked("two", "kept\n") + "after\n"
+    filled = fill(document, {"one": r"a \1 new" + "\n"})
+    assert filled == document.replace("old", r"a \1 new")
+
+
+@pytest.mark.parametrize("document", ["no markers\n", marked("one", "") * 2])
+def test_markers_must_be_there_once(benchmarks, document):
+    with pytest.raises(ValueError, match="benchmark:begin one"):
+        benchmarks("report").fill(document, {"one": "text\n"})
+
+
+def test_a_verdict_names_the_rows_that_are_lost(benchmarks):
+    report = benchmarks("report")
+    ours, theirs = {"ns": 200.0, "spread": 0.1}, {"ns": 100.0, "spread": 0.25}
+    columns = {"pyrsistence": "EMDict", "builtin": "dict", "lmdb": "lmdb"}
+    sides = {"pyrsistence": ours, "builtin": theirs, "lmdb": theirs}
+    lost = report.verdict({"dict.get": sides}, columns, {"dict.get": "`d[k]`"})
+    assert "Behind in: `d[k]` (lmdb)." in lost and "25%" in lost
+    sides["pyrsistence"] = {**ours, "ns": 50.0}
+    won = report.verdict({"dict.get": sides}, columns, {"dict.get": "`d[k]`"})
+    assert "Ahead of lmdb in every row." in won
