@@ -15,7 +15,6 @@ PyTypeObject* list_type = nullptr;
 
 LazyAttribute mutable_sequence{"collections.abc", "MutableSequence"};
 LazyAttribute describe{"pyrsistence._sequence", "describe"};
-LazyAttribute make_edit{"pyrsistence._sequence", "edit"};
 
 /// Calls the method of collections.abc.MutableSequence, which relies on [] and the like only.
 nb::object generic(const char* method, PyObject* self, PyObject* const* args = nullptr, Py_ssize_t count = 0) {
@@ -290,10 +289,6 @@ PyObject* reversed(PyObject* self, PyObject*) {
     return iterate(self, Cursor::Direction::backward).release().ptr();
 }
 
-PyObject* edit(PyObject* self, PyObject* place) {
-    return make_edit(nb::handle(self), nb::handle(place)).release().ptr();
-}
-
 template <class Function>
 PyCFunction method(Function* function) {
     return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function));
@@ -313,7 +308,6 @@ std::vector<PyMethodDef> methods() {
         {"copy", guarded<&copy_method>, METH_NOARGS, docs::kCopy},
         {"sort", method(guarded<&sort_method>), METH_VARARGS | METH_KEYWORDS, docs::kSort},
         {"__reversed__", guarded<&reversed>, METH_NOARGS, docs::kReversed},
-        {"edit", guarded<&edit>, METH_O, docs::kEdit},
     };
 }
 
@@ -356,8 +350,6 @@ void bind_list(nb::module_& module) {
     make_iterator_type();
     list_type = make_collection_type(module, {"pyrsistence.EMList", docs::kClass, Py_TPFLAGS_SEQUENCE,
                                               &new_collection<kList>, slots(), methods()});
-    const nb::object as_object = nb::borrow(reinterpret_cast<PyObject*>(list_type));
-    own(PyObject_CallMethod(mutable_sequence.get(), "register", "O", as_object.ptr()));
 }
 
 }  // namespace pyrsistence::bindings

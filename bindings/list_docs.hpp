@@ -176,19 +176,4 @@ inline constexpr const char* kReversed = R"(__reversed__($self, /)
 
 Iterate from the last item to the first.)";
 
-inline constexpr const char* kEdit = R"(edit($self, index, /)
---
-
-Return a context manager that yields a copy of the item and stores it when the block ends.
-
-If the block raises, nothing is stored. IndexError if there is no such item.
-
->>> import pyrsistence
->>> with pyrsistence.EMList(None) as l:
-...     l.append({"seen": 0})
-...     with l.edit(0) as item:
-...         item["seen"] += 1
-...     l[0]
-{'seen': 1})";
-
 }  // namespace pyrsistence::bindings::list::docs

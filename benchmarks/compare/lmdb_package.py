@@ -126,7 +126,7 @@ class LmdbTransactionPerOperation(Lmdb):
     configuration = "writemap, map_async, every write its own transaction"
     after_kill = "every operation that returned"
     after_power_loss = "may be damaged"
-    budget_share = 0.15
+    budget_share = 0.1
     writes_only = True
 
     def load(self, keys: range) -> None:

@@ -17,7 +17,7 @@ class Shelve(MappingLoops):
     after_kill = "depends on the dbm; may be damaged"
     after_power_loss = "may be damaged"
     ordered = False
-    budget_share = 0.15
+    budget_share = 0.1
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

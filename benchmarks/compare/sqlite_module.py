@@ -111,7 +111,7 @@ class SqliteTransactionPerOperation(Sqlite):
     configuration = "WAL, synchronous=NORMAL, every write its own transaction, 512 MiB cache, mmap"
     after_kill = "every operation that returned"
     after_power_loss = "a prefix of the operations"
-    budget_share = 0.15
+    budget_share = 0.1
     writes_only = True
 
     def load(self, keys: range) -> None:

@@ -1,28 +1,19 @@
-"""The parts of EMList that are written in Python."""
+"""The parts of EMList that gain nothing from being native."""
 
-import contextlib
-import reprlib
-
-_SHOWN = 6
+from ._core import EMList
+from ._mapping import _SHOWN, _short
 
 
-def describe(sequence):
-    """Return the repr of an EMList: its first items, and how many there are if that is more."""
-    name = type(sequence).__name__
-    if sequence.closed:
-        return f"<closed {name} {sequence.path!r}>"
-    count = len(sequence)
+def describe(self):
+    """A repr that reads a few items at most, and never raises on their account."""
+    head = f"{type(self).__name__}({self.path!r}, "
+    if self.closed:
+        return head + "closed)"
+    count = EMList.__len__(self)
     try:
-        items = reprlib.repr(sequence[: _SHOWN + 1])
-    except Exception:  # an item that this handle cannot or may not decode
-        items = "..."
-    total = f", {count} items" if count > _SHOWN or items == "..." else ""
-    return f"<{name} {sequence.path!r}: {items}{total}>"
-
-
-@contextlib.contextmanager
-def edit(sequence, index):
-    """Yield a copy of an item and store it when the block ends, unless by an exception."""
-    item = sequence[index]
-    yield item
-    sequence[index] = item
+        shown = [_short(item) for item in EMList.__getitem__(self, slice(_SHOWN))]
+    except Exception:
+        return head + f"{count} items)"
+    if count > len(shown):
+        shown.append(f"... {count} items")
+    return head + "[" + ", ".join(shown) + "])"

@@ -186,7 +186,7 @@ def operate(target, operation):
             keyword["key"] = {"repr": repr, "length": lambda value: len(repr(value))}[keyword["key"]]
             return "returned", target.sort(**keyword)
         return "returned", plain(getattr(target, name)(*arguments))
-    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         return "raised", type(error).__name__
 
 

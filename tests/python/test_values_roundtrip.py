@@ -233,8 +233,11 @@ def test_deep_nesting(store, depth, wrap):
     for _ in range(depth):
         value = wrap(value)
     with list_of(store, [value, "after"]) as found:
-        assert identical(found[0], value)
-        assert found[1] == "after"
+        inner = found[0]
+        for level in range(depth):  # a recursive comparison would overflow the interpreter's stack
+            assert type(inner) is type(wrap(0)) and len(inner) == 1, level
+            inner = inner["k"] if isinstance(inner, dict) else inner[0]
+        assert inner == 0 and found[1] == "after"
 
 
 def test_nesting_beyond_all_limits_is_an_error_that_changes_nothing(store):
