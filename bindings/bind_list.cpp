@@ -80,26 +80,24 @@ void erase(PyObject* self, Py_ssize_t index) {
     if (!found) raise_index_error("list assignment index out of range");
 }
 
-/// The item goes only when it has been decoded: an unpickler that fails loses nothing.
+/// Removes the item before it is decoded, so that no two threads get the same one.
 nb::object take(PyObject* self, Py_ssize_t index) {
     const Collection& list = collection_of(self);
     Buffer item;
-    std::uint64_t rank, version, count;
+    std::uint64_t rank, count;
     {
         const ListUse use(list);
         count = use->size();
         rank = rank_of(*use, index);
-        version = use->version();
-        if (!use->get(rank, item)) rank = kNone;
+        if (!use->pop(rank, item)) rank = kNone;
     }
     if (rank == kNone) raise_index_error(count == 0 ? "pop from empty list" : "pop index out of range");
-    nb::object taken = list.serializer().decode_value(item);
-    const bool erased = [&] {
-        const ListUse use(list);
-        return use->version() == version && use->erase(rank);
-    }();
-    if (!erased) raise_runtime_error("EMList changed while the item to be popped was unpickled");
-    return taken;
+    try {
+        return list.serializer().decode_value(item);
+    } catch (...) {  // what cannot be decoded is not lost
+        ListUse(list)->insert(rank, item);
+        throw;
+    }
 }
 
 // --- slots

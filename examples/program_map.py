@@ -206,6 +206,8 @@ class Map:
 
     def __init__(self, directory: Path, mode: str) -> None:
         self.directory = directory
+        if mode == "w":
+            directory.mkdir(parents=True, exist_ok=True)
         self._open = contextlib.ExitStack()
         self.about = self._store(EMDict, "about", mode)
         self.instructions = self._store(EMDict, "instructions", mode)

@@ -12,7 +12,8 @@ LOAD = """
     from pyrsistence import EMDict, EMList
 
     def anonymous():
-        return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) << 10
+        with open("/proc/self/status") as status:
+            return int(re.search(r"RssAnon:\\s*(\\d+) kB", status.read())[1]) << 10
 
     path, limit, count = sys.argv[1], int(sys.argv[2]) << 20, int(sys.argv[3])
     with EMDict(path + "-warm-up", memory_limit=limit) as d:
@@ -49,7 +50,8 @@ def test_large_values_take_no_private_memory(store):
         from pyrsistence import EMList
 
         def anonymous():
-            return int(re.search(r"RssAnon:\\s*(\\d+) kB", open("/proc/self/status").read())[1]) << 10
+            with open("/proc/self/status") as status:
+                return int(re.search(r"RssAnon:\\s*(\\d+) kB", status.read())[1]) << 10
 
         before = most = anonymous()
         value = bytes(3 << 20)
@@ -133,7 +135,8 @@ SYNC = """
     from pyrsistence import EMDict
 
     def written():
-        return int(re.search(r"^write_bytes: (\\d+)", open("/proc/self/io").read(), re.M)[1])
+        with open("/proc/self/io") as io:
+            return int(re.search(r"^write_bytes: (\\d+)", io.read(), re.M)[1])
 
     d = EMDict(sys.argv[1])
     rounds = int(sys.argv[2])

@@ -1,0 +1,129 @@
+#include "pyrsistence/raw_list.hpp"
+
+#include "containers/crash.hpp"
+
+namespace pyrsistence::test {
+namespace {
+
+constexpr std::uint64_t kSmall = 64 << 10, kMedium = 1 << 20;
+
+TEST(RawListTest, BehavesAsAListOfSmallItems) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(201);
+    run_against_model<RawList>(ListDriver(random(), 20'000, {2000, 0}), scaled(200'000), kMedium, random);
+}
+
+TEST(RawListTest, BehavesAsAListOfLargeItems) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(202);
+    run_against_model<RawList>(ListDriver(random(), 400, {2 << 20, 5}), scaled(15'000), kSmall, random);
+}
+
+TEST(RawListTest, ThrowsNothingAwayWhenKilled) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(203);
+    run_and_kill<RawList>(ListDriver(random(), 500, {300'000, 5}), scaled(60), kSmall, random);
+    run_and_kill<RawList>(ListDriver(random(), 20'000, {300, 0}), scaled(30), kMedium, random);
+}
+
+TEST(RawListTest, IsAPrefixAfterAPowerFailure) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(204);
+    run_and_lose_power<RawList>(ListDriver(random(), 200, {100'000, 5}), scaled(80), kSmall, random);
+}
+
+class ListTest : public ::testing::Test {
+protected:
+    static std::vector<std::string> texts(std::size_t count, std::size_t size, std::uint64_t salt) {
+        std::vector<std::string> result;
+        for (std::size_t i = 0; i < count; ++i) result.push_back(content(salt + i, size));
+        return result;
+    }
+    static std::vector<Bytes> views(const std::vector<std::string>& texts) {
+        std::vector<Bytes> result;
+        for (const std::string& text : texts) result.push_back(as_bytes(text));
+        return result;
+    }
+    static std::vector<std::string> all(const RawList& list) {
+        std::vector<std::string> result;
+        Buffer item;
+        for (std::uint64_t i = 0; i < list.size(); ++i) {
+            list.get(i, item);
+            result.emplace_back(as_text(item));
+        }
+        return result;
+    }
+    TempDir dir_;
+    TestFileSystem files_;
+};
+
+/// A batch larger than the log becomes a durable checkpoint, so a copy made at once has all of it.
+TEST_F(ListTest, ABatchLargerThanTheLogIsDurableWhenItReturns) {
+    const fs::path path = dir_ / "store";
+    OpenStore<RawList> open(path, &files_, kSmall);
+    std::vector<std::string> expected = texts(100, 20, 1);
+    open->replace_slice(0, 0, views(expected));
+    for (int round = 0; round < 5; ++round) {
+        const auto more = texts(3000, 100, 1000 * static_cast<std::uint64_t>(round));
+        open->replace_slice(10, 5, views(more));
+        expected.erase(expected.begin() + 10, expected.begin() + 15);
+        expected.insert(expected.begin() + 10, more.begin(), more.end());
+        open->append(as_bytes("after"));
+        expected.push_back("after");
+        const fs::path copy = dir_.next();
+        copy_store(path, copy);
+        RawList killed(copy);
+        killed.check();
+        ASSERT_EQ(all(killed), expected);
+        open->check();
+    }
+}
+
+/// An operation that fails in the middle leaves nothing behind: the list is as before, and works.
+TEST_F(ListTest, ABatchThatFailsInTheMiddleChangesNothing) {
+    const fs::path path = dir_ / "store";
+    OpenStore<RawList> open(path, &files_, kMedium);
+    const auto before = texts(1000, 30, 1);
+    open->replace_slice(0, 0, views(before));
+    auto batch = texts(600, 2500, 2);  // extents: each is a write
+    for (unsigned at = 1; at < 600; at += 97) {
+        unsigned calls = 0;
+        files_.hook = [&](TestFileSystem::Call call, const fs::path&) {
+            if (call == TestFileSystem::Call::write && ++calls == at) throw StorageError("test: disk full", ENOSPC);
+        };
+        EXPECT_THROW(open->replace_slice(100, 50, views(batch)), StorageError);
+        EXPECT_GE(calls, at);
+        files_.hook = nullptr;
+        ASSERT_EQ(all(*open), before);
+        open->check();
+        open->append(as_bytes("x"));
+        open->erase(before.size());
+    }
+    open->replace_slice(0, before.size(), views(batch));
+    open.close();
+    RawList again(path);
+    again.check();
+    EXPECT_EQ(all(again), batch);
+}
+
+TEST_F(ListTest, SlicesAndReverseReachExtents) {
+    RawList list(dir_ / "store", {Mode::append, 4 << 20, false});
+    auto expected = texts(300, 5000, 1);
+    list.replace_slice(0, 0, views(expected));
+    list.reverse();
+    std::reverse(expected.begin(), expected.end());
+    ASSERT_EQ(all(list), expected);
+    list.check();
+    list.erase_slice(0, 2, 1000);
+    std::vector<std::string> odd;
+    for (std::size_t i = 1; i < expected.size(); i += 2) odd.push_back(expected[i]);
+    ASSERT_EQ(all(list), odd);
+    list.clear();
+    list.checkpoint();
+    list.checkpoint();
+    list.check();
+    EXPECT_LT(list.info().live_pages, 10u);
+}
+
+}  // namespace
+}  // namespace pyrsistence::test
