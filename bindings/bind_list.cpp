@@ -17,7 +17,8 @@ LazyAttribute mutable_sequence{"collections.abc", "MutableSequence"};
 LazyAttribute describe{"pyrsistence._sequence", "describe"};
 
 /// Calls the method of collections.abc.MutableSequence, which relies on [] and the like only.
-nb::object generic(const char* method, PyObject* self, PyObject* const* args = nullptr, Py_ssize_t count = 0) {
+nb::object generic(const char* method, PyObject* self, PyObject* const* args = nullptr,
+                   Py_ssize_t count = 0) {
     const nb::object function = own(PyObject_GetAttrString(mutable_sequence.get(), method));
     PyObject* arguments[4] = {self};
     std::copy(args, args + count, arguments + 1);
@@ -36,9 +37,9 @@ std::uint64_t rank_of(const RawList& list, Py_ssize_t index) {
     return from_end > size ? kNone : size - from_end;
 }
 
-/// May run __index__.
-Py_ssize_t index_from(PyObject* object) {
-    const Py_ssize_t index = PyNumber_AsSsize_t(object, PyExc_IndexError);
+/// May run __index__. As in list, `overflow` is OverflowError for the arguments of methods.
+Py_ssize_t index_from(PyObject* object, PyObject* overflow = PyExc_IndexError) {
+    const Py_ssize_t index = PyNumber_AsSsize_t(object, overflow);
     if (index == -1 && PyErr_Occurred()) raise_pending();
     return index;
 }
@@ -46,7 +47,8 @@ Py_ssize_t index_from(PyObject* object) {
 [[noreturn]] void raise_index_error(const char* message) { raise(PyExc_IndexError, message); }
 
 [[noreturn]] void raise_not_an_index(PyObject* key) {
-    PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s", Py_TYPE(key)->tp_name);
+    PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s",
+                 Py_TYPE(key)->tp_name);
     raise_pending();
 }
 
@@ -199,7 +201,7 @@ PyObject* extend_method(PyObject* self, PyObject* iterable) {
 
 PyObject* insert(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("insert", count, 2, 2);
-    const Py_ssize_t index = index_from(args[0]);
+    const Py_ssize_t index = index_from(args[0], PyExc_OverflowError);
     const Collection& list = collection_of(self);
     Buffer item;
     list.serializer().encode_value(args[1], item);
@@ -212,7 +214,7 @@ PyObject* insert(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("pop", count, 0, 1);
     if (!is_plain(self)) return generic("pop", self, args, count).release().ptr();
-    return take(self, count == 0 ? -1 : index_from(args[0])).release().ptr();
+    return take(self, count == 0 ? -1 : index_from(args[0], PyExc_OverflowError)).release().ptr();
 }
 
 PyObject* remove(PyObject* self, PyObject* value) {
@@ -276,9 +278,8 @@ PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"key", "reverse", nullptr};
     PyObject* key = Py_None;
     int descending = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$Op:sort", const_cast<char**>(names), &key, &descending)) {
-        return nullptr;
-    }
+    char** keywords = const_cast<char**>(names);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$Op:sort", keywords, &key, &descending)) return nullptr;
     sort(self, key, descending != 0);
     Py_RETURN_NONE;
 }

@@ -428,16 +428,13 @@ Happens by itself whenever the log is full and on close. Raises ReadOnlyError or
 ...     d.info.log_bytes
 0)";
 
-constexpr const char* kVerifyDoc = R"(verify($self, /)
---
-
-Read the whole store and prove that it is sound; raise CorruptionError, naming file and page, if not.
-
-Takes time in proportion to the size of the store. Never unpickles anything.
-
->>> import pyrsistence
->>> with pyrsistence.EMDict(None) as d:
-...     d.verify())";
+#define PYRSISTENCE_VERIFY_DOC(name)                                                                           \
+    name "($self, /)\n--\n\n"                                                                                  \
+         "Read the whole store and prove that it is sound; raise CorruptionError, naming file and page, if not.\n\n" \
+         "Takes time in proportion to the size of the store. Never unpickles anything.\n\n"                    \
+         ">>> import pyrsistence\n"                                                                            \
+         ">>> with pyrsistence.EMDict(None) as d:\n"                                                           \
+         "...     d." name "()"
 
 constexpr const char* kEnterDoc = R"(__enter__($self, /)
 --
@@ -459,8 +456,8 @@ const PyMethodDef kMethods[] = {
     {"close", guarded<&close>, METH_NOARGS, kCloseDoc},
     {"sync", guarded<&sync>, METH_NOARGS, kSyncDoc},
     {"checkpoint", guarded<&checkpoint>, METH_NOARGS, kCheckpointDoc},
-    {"check", guarded<&check>, METH_NOARGS, kVerifyDoc},
-    {"verify", guarded<&check>, METH_NOARGS, kVerifyDoc},
+    {"check", guarded<&check>, METH_NOARGS, PYRSISTENCE_VERIFY_DOC("check")},
+    {"verify", guarded<&check>, METH_NOARGS, PYRSISTENCE_VERIFY_DOC("verify")},
     {"__enter__", guarded<&enter>, METH_NOARGS, kEnterDoc},
     {"__exit__", guarded<&exit>, METH_VARARGS, "__exit__($self, /, *args)\n--\n\nClose the handle."},
     {"__getstate__", guarded<&get_state>, METH_NOARGS, kGetStateDoc},

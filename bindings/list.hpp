@@ -16,7 +16,8 @@ using ListUse = Use<RawList>;
 /// The type object. REQUIRES: bind_list() has run.
 PyTypeObject* type();
 inline bool is_list(PyObject* object) { return PyObject_TypeCheck(object, type()) != 0; }
-/// False for an instance of a subclass that overrides [], []=, del or len: other methods then go through these.
+/// False for an instance of a subclass that overrides [], []=, del or len: the other methods then go through
+/// these.
 bool is_plain(PyObject* self);
 
 inline std::uint64_t size(PyObject* self) { return ListUse(collection_of(self))->size(); }

@@ -81,17 +81,23 @@ void read_all(PyObject* self, PyObject* key, Snapshot& snapshot) {
     }
 }
 
+/// Calls the method sort() of a Python list.
+void sort_in_memory(const nb::object& items, PyObject* key, bool reverse) {
+    const nb::object method = own(PyObject_GetAttrString(items.ptr(), "sort"));
+    const nb::object nothing = own(PyTuple_New(0));
+    PyObject* descending = reverse ? Py_True : Py_False;
+    const nb::object options = own(Py_BuildValue("{s:O,s:O}", "key", key, "reverse", descending));
+    own(PyObject_Call(method.ptr(), nothing.ptr(), options.ptr()));
+}
+
 /// The ranks of the keys in sorted order, a Python list. Runs user code.
 nb::object sorted_ranks(const nb::object& keys, bool reverse) {
     const Py_ssize_t count = PyList_GET_SIZE(keys.ptr());
-    const nb::object range = own(PyObject_CallFunction(reinterpret_cast<PyObject*>(&PyRange_Type), "n", count));
+    const auto range_type = reinterpret_cast<PyObject*>(&PyRange_Type);
+    const nb::object range = own(PyObject_CallFunction(range_type, "n", count));
     nb::object ranks = in_memory(range.ptr());
-    const nb::object method = own(PyObject_GetAttrString(ranks.ptr(), "sort"));
     const nb::object key_of = own(PyObject_GetAttrString(keys.ptr(), "__getitem__"));
-    const nb::object options =
-        own(Py_BuildValue("{s:O,s:O}", "key", key_of.ptr(), "reverse", reverse ? Py_True : Py_False));
-    const nb::object nothing = own(PyTuple_New(0));
-    own(PyObject_Call(method.ptr(), nothing.ptr(), options.ptr()));
+    sort_in_memory(ranks, key_of.ptr(), reverse);
     return ranks;
 }
 
@@ -114,10 +120,7 @@ bool store_sorted(PyObject* self, const Snapshot& snapshot, const std::vector<By
 
 void sort_by_overrides(PyObject* self, PyObject* key, bool reverse) {
     const nb::object items = in_memory(self);
-    const nb::object method = own(PyObject_GetAttrString(items.ptr(), "sort"));
-    const nb::object options = own(Py_BuildValue("{s:O,s:O}", "key", key, "reverse", reverse ? Py_True : Py_False));
-    const nb::object nothing = own(PyTuple_New(0));
-    own(PyObject_Call(method.ptr(), nothing.ptr(), options.ptr()));
+    sort_in_memory(items, key, reverse);
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items.ptr()); ++i) {
         checked(PySequence_SetItem(self, i, PyList_GET_ITEM(items.ptr(), i)));
     }

@@ -111,7 +111,8 @@ void set_slice(PyObject* self, PyObject* slice, PyObject* values) {
     const Bounds bounds(slice);
     const bool plain = bounds.step == 1;
     ItemPool pool;
-    encode_all(self, values, plain ? "can only assign an iterable" : "must assign iterable to extended slice", pool);
+    const char* complaint = plain ? "can only assign an iterable" : "must assign iterable to extended slice";
+    encode_all(self, values, complaint, pool);
     if (plain) return replace(self, bounds, pool);
     const std::uint64_t count = set_extended(self, bounds, pool);
     if (count == pool.size()) return;

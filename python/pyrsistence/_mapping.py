@@ -8,6 +8,7 @@ import itertools
 import types
 
 from ._core import EMDict
+from ._errors import ClosedError
 from ._support import MISSING, edit
 
 _SHOWN = 5  # entries in a repr
@@ -235,9 +236,11 @@ def describe(self):
         return head + "closed)"
     try:
         shown = [f"{_short(k)}: {_short(v)}" for k, v in itertools.islice(EMDict.items(self), _SHOWN)]
+    except ClosedError:  # by another thread, or by a fork
+        return head + "closed)"
     except Exception:
-        return head + f"{len(self)} entries)"
-    if len(self) > len(shown):
+        return head + f"{EMDict.__len__(self)} entries)"
+    if EMDict.__len__(self) > len(shown):
         shown.append("...")
     return head + "{" + ", ".join(shown) + "})"
 

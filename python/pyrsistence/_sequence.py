@@ -1,6 +1,7 @@
 """The parts of EMList that gain nothing from being native."""
 
 from ._core import EMList
+from ._errors import ClosedError
 from ._mapping import _SHOWN, _short
 
 
@@ -9,9 +10,12 @@ def describe(self):
     head = f"{type(self).__name__}({self.path!r}, "
     if self.closed:
         return head + "closed)"
-    count = EMList.__len__(self)
+    count = "?"
     try:
+        count = EMList.__len__(self)
         shown = [_short(item) for item in EMList.__getitem__(self, slice(_SHOWN))]
+    except ClosedError:  # by another thread, or by a fork
+        return head + "closed)"
     except Exception:
         return head + f"{count} items)"
     if count > len(shown):

@@ -20,7 +20,8 @@ void throw_no_such_key(const char* operation, const std::string& path) {
 }
 
 void throw_no_such_index(std::uint64_t index, std::uint64_t size, const std::string& path) {
-    throw std::out_of_range("index " + std::to_string(index) + " in the " + std::to_string(size) + " items of " + path);
+    throw std::out_of_range("index " + std::to_string(index) + " in the " + std::to_string(size) +
+                            " items of " + path);
 }
 
 }  // namespace pyrsistence::detail

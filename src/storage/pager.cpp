@@ -82,7 +82,7 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
       opened_epoch_(state.epoch),
       space_directory_(state.space_map),
       file_pages_(file.size() / kPageSize) {
-    if (state.page_count > kMetaPages) seals_.push_back({state.epoch, {}});
+    seals_.push_back({state.epoch, {}});  // also of a new file: the log's extents outlive it
     // The tail may have been cut off after the state was made durable.
     if (space_.page_count() > file_pages_ && space_.trim() > std::max(file_pages_, kMetaPages)) {
         corrupt(space_.page_count() - 1,

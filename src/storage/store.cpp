@@ -167,6 +167,13 @@ Store::Guard Store::enter() {
     return lock;
 }
 
+/// Bytes of extents between checkpoints. Only those in use count: space that overwriting has left behind
+/// must not delay the checkpoint that frees it.
+std::uint64_t Store::extent_limit() const {
+    if (options_.log_window != 0) return window_capacity();
+    return std::clamp(pager_->live_pages() * kPageSize, kSmallestWindow, Log::kMaxCapacity);
+}
+
 /// Waits until a condition holds, without the lock and without the caller's interpreter lock. The
 /// interpreter lock is not awaited while the registry is locked: its owner may be waiting for the registry.
 void Store::wait(Guard& lock, const std::function<bool()>& until) {
@@ -192,14 +199,14 @@ void Store::make_room(Guard& lock, std::size_t log_bytes) {
     for (;;) {
         require_writable();
         const bool full = !writing_ || !log_->reserve(log_bytes);
-        const bool scarce = pager_->frames_scarce();
+        const bool scarce = pager_->frames_scarce() || pager_->extent_bytes_since_seal() > extent_limit();
         if (checkpoint_running_) {
             if (!full && !scarce) break;
             wait(lock, [this] { return !checkpoint_running_ && !busy_; });
         } else if (checkpoint_error_ && !error_reported_) {
             error_reported_ = true;
             std::rethrow_exception(checkpoint_error_);
-        } else if (full || scarce || pager_->extent_bytes_since_seal() > window_capacity()) {
+        } else if (full || scarce) {
             start_checkpoint(lock);
         } else {
             break;

@@ -216,6 +216,7 @@ private:
     void wait(Guard& lock, const std::function<bool()>& until);
     void settle(Guard& lock);
     std::uint64_t window_capacity() const;
+    std::uint64_t extent_limit() const;
     bool dirty() const;
     ContainerId find_container(ContainerType type, std::string_view name) const;
     bool temporary() const noexcept { return options_.temporary; }

@@ -42,18 +42,26 @@ void HashIndex::insert(std::uint64_t hash, EntryId id) {
     put(bucket, first_not_below(bucket, n, tag + 1, path.bounds), tag, id);
 }
 
+/// Where to cut a full bucket into which a slot goes at place `at`: behind a slot that was inserted just
+/// before, so that keys that arrive in hash order fill their buckets; else in the middle.
+unsigned HashIndex::split_place(const std::byte* bucket, unsigned at, EntryId id) {
+    constexpr EntryId kRecent = 16;  // several sequences may be growing by turns
+    const bool ascending = at > 0 && id - id_at(bucket, at - 1) <= kRecent;
+    return ascending ? at : kCapacity / 2;
+}
+
 void HashIndex::split(Path& path, std::uint64_t tag, EntryId id) {
     std::byte* left = spine_.writable_leaf(path);
+    const unsigned at = first_not_below(left, kCapacity, tag + 1, path.bounds);
+    const unsigned keep = split_place(left, at, id);
     PageId right_id;
     std::byte* right = spine_.pager().allocate(storage::PageKind::bucket, 0, right_id);
-    constexpr unsigned keep = kCapacity / 2;
     std::memcpy(right + kSlots, left + kSlots + kSlot * keep, kSlot * (kCapacity - keep));
     storage::set_page_count(right, kCapacity - keep);
     storage::set_page_count(left, keep);
-    const std::uint64_t separator = tag_at(right, 0);
-    std::byte* target = tag >= separator ? right : left;
-    put(target, first_not_below(target, storage::page_count(target), tag + 1, path.bounds), tag, id);
-    spine_.insert_leaf(path, right_id, separator, 0);
+    if (at <= keep && keep < kCapacity) put(left, at, tag, id);
+    else put(right, at - keep, tag, id);
+    spine_.insert_leaf(path, right_id, tag_at(right, 0), 0);
 }
 
 bool HashIndex::erase(std::uint64_t hash, EntryId id) {

@@ -29,7 +29,7 @@ public:
         if (spine_.empty()) return std::nullopt;
         const std::uint64_t tag = tag_of(hash);
         Path path = before_tag(tag);
-        const std::size_t likely = kSlots + kSlot * path.bounds.guess(tag, kUsualFill);
+        const std::size_t likely = kSlots + kSlot * likely_slot(path.bounds, tag);
         spine_.prefetch(path.leaf, likely - std::min<std::size_t>(likely, 64));
         spine_.prefetch(path.leaf, likely);
         for (;;) {
@@ -62,7 +62,6 @@ public:
     static constexpr std::size_t kSlots = sizeof(storage::PageHeader);
     static constexpr std::size_t kSlot = 11;  ///< u40 tag, u48 id
     static constexpr unsigned kCapacity = (storage::kPageSize - kSlots) / kSlot;
-    static constexpr unsigned kUsualFill = kCapacity / 10 * 7;  ///< of buckets that split at random
 
 private:
     static std::uint64_t tag_at(const std::byte* bucket, unsigned i) {
@@ -79,12 +78,19 @@ private:
     static bool register_validator();
     static const bool registered_;
 
+    /// Where a tag probably is in its bucket, before the number of slots is known.
+    static unsigned likely_slot(const Bounds& bounds, std::uint64_t tag) {
+        constexpr unsigned kUsualFill = kCapacity / 10 * 7;  // of buckets that split at random
+        const bool dense = bounds.high - bounds.low <= kCapacity;
+        return dense ? static_cast<unsigned>(tag - std::min(tag, bounds.low)) : bounds.guess(tag, kUsualFill);
+    }
     /// The way to the first bucket that may hold the tag.
     Path before_tag(std::uint64_t tag) const { return tag == 0 ? spine_.to_first() : to_tag(tag - 1); }
     /// The way to the last bucket that may hold the tag.
     Path to_tag(std::uint64_t tag) const { return spine_.to_key(tag, kTags); }
     static constexpr Bounds kTags{0, std::uint64_t{1} << 40};
     static void put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id);
+    static unsigned split_place(const std::byte* bucket, unsigned at, EntryId id);
     void split(Path& path, std::uint64_t tag, EntryId id);
     void erase_slot(Path& path, unsigned i);
 

@@ -32,7 +32,7 @@ def atoms_v1():
     yield from ("", "ascii", "x" * 31, "x" * 32, "\u00fc\u2603\U0001f40d", "\ud800", b"", b"\0" * 15, b"\xff" * 16)
     yield from (bytearray(b"array"), (), (1, (2, ())), [], [1, [2]], {}, {"b": 1, "a": [2]}, {1, 2}, frozenset({3}))
     yield from (datetime.date(2024, 2, 29), decimal.Decimal("1.10"), collections.OrderedDict(a=1))
-    yield from ("large " * 5000, b"\x01\x02" * 8193)
+    yield from ("large " * 2800, b"\x01\x02" * 8193)
 
 
 def keys_v1():
@@ -42,20 +42,20 @@ def keys_v1():
     yield from (datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 1, 2, 3, 4), datetime.timedelta(-1, 5))
     yield datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
     yield datetime.datetime(2024, 2, 28, tzinfo=datetime.timezone.utc)
-    yield from (datetime.time(23, 59), "k" * 300, "k" * 20_000, "k" * 70_000)
+    yield from (datetime.time(23, 59), "k" * 300, "k" * 66_000)
 
 
 def dict_v1(d):
     """Fills an empty dict or EMDict."""
-    for i in range(1200):
+    for i in range(700):
         d[i + 1000] = i
     for i, key in enumerate(keys_v1()):
         d[key] = i
     for i, value in enumerate(atoms_v1()):
         d["value", i] = value
-    for i in range(0, 1200, 3):
+    for i in range(0, 700, 3):
         del d[i + 1000]
-    for i in range(1, 1200, 30):
+    for i in range(1, 700, 30):
         d[i + 1000] = "replaced " * (i % 7)
     return d
 
@@ -75,11 +75,11 @@ def killed_v1(d):
     """What a process did before it died; the first half ends in a checkpoint."""
     for i in range(100):
         d[i] = f"value {i}"
-    d["extent"] = b"before" * 4000
+    d["extent"] = b"before" * 2800
     getattr(d, "checkpoint", lambda: None)()
     for i in range(0, 100, 2):
         del d[i]
-    d["extent"] = b"after" * 5000
+    d["extent"] = b"after" * 3300
     d[1] = list(range(50))
     d.popitem()
     d.update({("pair", i): i for i in range(30)})

@@ -9,8 +9,8 @@ import mmap
 import random
 import struct
 
-# Bytes of the report that the parent reads while the process runs: operations done, phase.
-REPORT = struct.Struct("<QQ")
+# What the parent reads while the process runs: operations done, phase, number of the last durable checkpoint.
+REPORT = struct.Struct("<QQQ")
 STARTED, OPENED, SYNCING, CHECKPOINTING = range(4)
 
 
@@ -131,24 +131,28 @@ def operation(kind, seed, number):
 
 def between(number):
     """What a process does after operation `number`, besides the next one."""
-    if number % 150 == 149:
+    if number % 400 == 399:
         return CHECKPOINTING
-    return SYNCING if number % 40 == 39 else OPENED
+    return SYNCING if number % 100 == 99 else OPENED
 
 
-def run(kind, path, seed, first, report, options):
-    """Endless. The report goes through a shared mapping, which outlives the process as the log does."""
+def run(kind, path, seed, first, report, busy, options):
+    """Endless. The report goes through a shared mapping, which outlives the process as the log does.
+
+    A busy process neither syncs nor makes checkpoints, so that its log fills up and is switched.
+    """
     import support
 
     with open(report, "r+b") as file, contextlib.closing(mmap.mmap(file.fileno(), REPORT.size)) as shared:
         container = support.TYPES[kind](path, **options)
         number = first
         while True:
-            REPORT.pack_into(shared, 0, number, OPENED)
+            checkpoint = container.info.checkpoint
+            REPORT.pack_into(shared, 0, number, OPENED, checkpoint)
             operation(kind, seed, number)[1](container)
             number += 1
-            phase = between(number)
-            REPORT.pack_into(shared, 0, number, phase)
+            phase = OPENED if busy else between(number)
+            REPORT.pack_into(shared, 0, number, phase, checkpoint)
             if phase == CHECKPOINTING:
                 container.checkpoint()
             elif phase == SYNCING:

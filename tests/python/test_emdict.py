@@ -296,8 +296,8 @@ def test_overwriting_while_iterating_is_seen(path):
 
 def test_a_new_key_ends_the_iteration_as_in_dict(path):
     with filled(path, 100) as d:
-        for view in (d, d.values(), d.items(), reversed(d)):
-            iterator = iter(view)
+        for make in (iter, lambda d: iter(d.values()), lambda d: iter(d.items()), reversed):
+            iterator = make(d)
             next(iterator)
             d[len(d)] = "new"
             with pytest.raises(RuntimeError, match="dictionary changed size during iteration"):

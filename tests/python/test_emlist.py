@@ -4,6 +4,7 @@ import gc
 import itertools
 import math
 import operator
+import pathlib
 import random
 import threading
 import weakref
@@ -142,7 +143,13 @@ def test_every_slice_is_assigned_as_in_a_list(make, count):
 def test_long_slices(make):
     model = list(range(10_000))
     l = make(model)
-    for part in [slice(None), slice(17, 9000), slice(None, None, -1), slice(3, None, 7), slice(9990, 5, -100)]:
+    for part in [
+        slice(None),
+        slice(17, 9000),
+        slice(None, None, -1),
+        slice(3, None, 7),
+        slice(9990, 5, -100),
+    ]:
         assert l[part] == model[part]
     for part in [slice(100, 5000, 3), slice(None, None, -50), slice(1000, 4000)]:
         l[part] = model[part] = [-x for x in model[part]]
@@ -257,15 +264,18 @@ def test_remove(make):
     assert l[:] == ["b", "a"]
 
 
-@pytest.mark.parametrize("left", [[], [1], [1, 2], [1, 3], [2], [1, 2, 0], ["a"]])
-@pytest.mark.parametrize("right", [[], [1], [1, 2], [1, 3], [2], [1, 2, 0], ["a"]])
+LISTS = [[], [1], [1, 2], [1, 3], [2], [1, 2, 0], ["a"]]
+
+
+@pytest.mark.parametrize("left, right", list(itertools.product(LISTS, LISTS)))
 def test_comparison_is_that_of_lists(make, left, right):
     a, b = make(left), make(right)
     for compare in [operator.eq, operator.ne, operator.lt, operator.le, operator.gt, operator.ge]:
         expected = outcome(compare, left, right)
         assert outcome(compare, a, b) == expected
         assert outcome(compare, a, right) == expected
-        assert outcome(compare, left, b) == expected
+        reflected = outcome(compare, left, b)  # by b, so a message would name the operands the other way
+        assert reflected == expected or reflected[0] is expected[0] is TypeError
 
 
 def test_comparison_with_other_types(make):
@@ -613,7 +623,7 @@ def test_a_pickle_that_fails_stays(make):
         for call in [lambda: guarded.pop(), lambda: guarded[0], lambda: guarded[:], lambda: guarded.sort()]:
             with pytest.raises(PickleRefusedError):
                 call()
-        assert len(guarded) == 2 and "2 items" in repr(guarded)
+        assert len(guarded) == 2 and guarded.path in repr(guarded)
         with pytest.raises(PickleRefusedError):
             guarded.append(Plain(3))
         with guarded.copy() as copy, pytest.raises(PickleRefusedError):
@@ -714,8 +724,16 @@ def test_modes(store):
         l.append(1)
     with EMList(store, mode="r") as l:
         assert l[:] == [1]
-        for change in [lambda: l.append(2), lambda: operator.setitem(l, 0, 2), l.clear, l.reverse, lambda: l.pop(),
-                       lambda: operator.delitem(l, slice(None)), lambda: operator.setitem(l, slice(None), [])]:  # fmt: skip
+        changes = [
+            lambda: l.append(2),
+            lambda: l.pop(),
+            lambda: l.clear(),
+            lambda: l.reverse(),
+            lambda: operator.setitem(l, 0, 2),
+            lambda: operator.setitem(l, slice(None), []),
+            lambda: operator.delitem(l, slice(None)),
+        ]
+        for change in changes:
             with pytest.raises(ReadOnlyError):
                 change()
         assert l[:] == [1]
@@ -727,7 +745,15 @@ def test_every_use_of_a_closed_list_raises(make):
     l = make([1, 2, 3])
     l.close()
     assert l.closed
-    for call in [*CALLS[:26], len, bool, iter, lambda l: l.reverse(), lambda l: l.clear(), lambda l: l.sync()]:
+    for call in [
+        *CALLS[:26],
+        len,
+        bool,
+        iter,
+        lambda l: l.reverse(),
+        lambda l: l.clear(),
+        lambda l: l.sync(),
+    ]:
         with pytest.raises(ClosedError):
             call(l)
     with pytest.raises(ClosedError):
@@ -808,9 +834,10 @@ def test_closing_while_another_thread_reads(make):
 def test_damage_is_reported(store):
     with EMList(store) as l:
         l.extend(random.Random(1).randbytes(100) for _ in range(1000))
-    data = bytearray(open(f"{store}/data", "rb").read())
+    path = pathlib.Path(store, "data")
+    data = bytearray(path.read_bytes())
     for page in range(2, len(data) // 4096):
         data[page * 4096 + 2000] ^= 1
-    open(f"{store}/data", "wb").write(data)
+    path.write_bytes(data)
     with pytest.raises(CorruptionError), EMList(store, mode="r") as l:
         list(l)

@@ -96,4 +96,4 @@ def test_reading_a_golden_store_changes_no_file(copy, maker, name):
 
 def test_golden_stores_are_small():
     size = sum(file.stat().st_size for file in GOLDEN.rglob("*") if file.is_file())
-    assert size < 600 << 10, f"{size} bytes in {GOLDEN}: every clone downloads them"
+    assert size < 400 << 10, f"{size} bytes in {GOLDEN}: every clone downloads them"

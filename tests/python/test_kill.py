@@ -14,8 +14,9 @@ import pytest
 import support
 import worker
 
-# When the worker is killed: while it opens the store, while it works, in sync(), in checkpoint().
-MOMENTS = ["open", "work", "work", "work", "sync", "checkpoint"]
+# When the worker is killed: while it opens the store, while it works, in sync(), in checkpoint(), or after so
+# much work that checkpoints began by themselves.
+MOMENTS = ["open", "work", "work", "work", "sync", "checkpoint", "busy"]
 OPTIONS = {"memory_limit": 64 << 20}
 
 
@@ -38,9 +39,10 @@ class Victim:
         return kill_stream.REPORT.unpack_from(self.shared)
 
     def live_and_die(self, rng, moment):
-        kill_stream.REPORT.pack_into(self.shared, 0, self.done, kill_stream.STARTED)
+        kill_stream.REPORT.pack_into(self.shared, 0, self.done, kill_stream.STARTED, 0)
         process = self.zygote.worker()
-        process.start(worker.run_stream, self.kind, self.path, self.seed, self.done, self.report_path, OPTIONS)
+        stream = (self.kind, self.path, self.seed, self.done, self.report_path)
+        process.start(worker.run_stream, *stream, moment == "busy", OPTIONS)
         self.wait_for(rng, moment)
         process.kill()
         self.found[self.report()[1]] += 1
@@ -53,7 +55,10 @@ class Victim:
         end = time.monotonic() + 10
         while self.report()[1] != wanted:
             assert time.monotonic() < end, f"the worker did not come to {moment}: {self.report()}"
-        time.sleep(rng.random() * (0.05 if moment == "work" else 0.004))
+        first = self.report()[2]
+        time.sleep(rng.random() * {"work": 0.05, "busy": 0.4}.get(moment, 0.004))
+        if moment == "busy":
+            self.found["checkpoints by themselves"] += max(0, self.report()[2] - first)
 
     def verify(self, mode):
         """Advances the model to what the report and then the store say."""
@@ -102,5 +107,5 @@ def test_every_returned_operation_survives_the_death_of_the_process(zygote, tmp_
             victim.verify(rng.choice(["r", "r", "a"]))  # "r" leaves the log for the next recovery
         print(f"{kind}: {victim.done} operations, {len(victim.model)} entries, {dict(victim.found)}")
         if support.SCALE >= 1:
-            for phase in range(4):
-                assert victim.found[phase] > 0, f"no kill in phase {phase}: {victim.found}"
+            for moment in (*range(4), "checkpoints by themselves"):
+                assert victim.found[moment] > 0, f"no kill at {moment}: {victim.found}"

@@ -121,11 +121,11 @@ def read_all():
     return support.contents(state["container"])
 
 
-def run_stream(kind, path, seed, first, report, options):
-    """Applies operations of a stream from number `first` on until killed; see test_kill.py."""
+def run_stream(*arguments):
+    """Applies operations of a stream until killed; see test_kill.py."""
     import kill_stream
 
-    kill_stream.run(kind, path, seed, first, report, options)
+    kill_stream.run(*arguments)
 
 
 # ---- The zygote ----

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "bytes.hpp"
 #include "codec/hash.hpp"
@@ -106,6 +107,36 @@ TEST(Hash, IsFrozen) {
     const auto key = unhex("4568656c6c6f");
     EXPECT_EQ(codec::key_hash(key, 0x0123456789abcdef), 0x382c88382bf02e31u);
     EXPECT_NE(codec::key_hash(key, 0), codec::key_hash(key, 1));
+}
+
+TEST(KeyHash, NeighbouringIntegersAreNeighbours) {
+    const auto tag = [](std::int64_t value) {
+        Buffer key;
+        KeyCodec<std::int64_t>::encode(key, value);
+        return codec::key_hash(key, 42) >> 24;
+    };
+    for (std::int64_t run = -4096 * 20; run < 4096 * 20; run += 4096) {
+        unsigned wraps = 0;
+        for (std::int64_t i = run; i + 1 < run + 4096; ++i) wraps += tag(i + 1) != tag(i) + 1;
+        EXPECT_LE(wraps, 1u) << run;
+        EXPECT_NE(tag(run) >> 12, tag(run - 1) >> 12) << run;
+    }
+    // Keys that are multiples of a page differ in all 40 bits, not only in those of their runs.
+    std::set<std::uint64_t> low;
+    for (std::int64_t i = 0; i < 1000; ++i) low.insert(tag(i * 4096) & 4095);
+    EXPECT_GT(low.size(), 800u);
+}
+
+TEST(KeyHash, IntegersAreFrozen) {
+    const auto hash = [](auto value) {
+        Buffer key;
+        KeyCodec<decltype(value)>::encode(key, value);
+        return codec::key_hash(key, 0x0123456789abcdef);
+    };
+    EXPECT_EQ(hash(std::int64_t{1}), 0x84c4077a79b5ba88u);
+    EXPECT_EQ(hash(std::int64_t{-1}), 0x2c79684444617c4eu);
+    EXPECT_EQ(hash(std::int64_t{5000}), 0x62da9b4844ecf9e9u);
+    EXPECT_EQ(hash(~std::uint64_t{0}), 0x2c79684444617c4eu);
 }
 
 TEST(Hash, DigestIsFrozen) {

@@ -285,7 +285,9 @@ TEST_F(TypedTest, DictDoesWhatAMapDoes) {
         const int key = static_cast<int>(random() % 500);
         const std::string value(random() % 40, 'v');
         switch (random() % 5) {
-            case 0: ASSERT_EQ(dict->insert_or_assign(key, value), model.insert_or_assign(key, value).second); break;
+            case 0:
+                ASSERT_EQ(dict->insert_or_assign(key, value), model.insert_or_assign(key, value).second);
+                break;
             case 1: ASSERT_EQ(dict->insert(key, value), model.insert({key, value}).second); break;
             case 2: ASSERT_EQ(dict->erase(key), model.erase(key)); break;
             case 3: ASSERT_EQ(dict->contains(key), model.contains(key)); break;

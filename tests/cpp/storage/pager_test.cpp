@@ -111,6 +111,7 @@ protected:
         pager.sync();
         while (!pager.retire(100)) {
         }
+        pager.drop(0);  // the seal of a new file
         return state;
     }
     /// The page as the file has it; its checksum is checked.
@@ -578,6 +579,7 @@ protected:
             if (old) pager_->drop(seal.state.epoch);
             return old;
         });
+        pager_->drop(0);  // the seal of a new file
         kept_epoch_ = checkpoint_epoch_;
         pager_->trim(random_() % 2 == 0);
     }

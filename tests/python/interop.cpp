@@ -1,0 +1,52 @@
+// The C++ side of test_cpp_interop.py: `interop write DIR` makes stores that Python reads, `interop read DIR`
+// prints, one entry a line, stores that Python has changed.
+#include <cstdint>
+#include <iostream>
+#include <map>
+#include <string>
+#include <utility>
+
+#include <pyrsistence/pyrsistence.hpp>
+
+namespace {
+
+using Edges = pyrsistence::Dict<std::pair<std::int64_t, std::int64_t>, std::map<std::string, double>>;
+using Names = pyrsistence::List<std::string>;
+using Weights = pyrsistence::Dict<double, int>;
+
+void write(const std::string& directory) {
+    Edges edges(directory + "/edges");
+    Names names(directory + "/names");
+    Weights weights(directory + "/weights");
+    for (int i = 0; i < 1000; ++i) {
+        edges[{i, -i}] = std::map<std::string, double>{{"weight", i / 2.0}};
+        names.push_back("n" + std::to_string(i));
+        weights[i / 2.0] = i;
+    }
+    edges.erase({3, -3});
+    names[1] = "\xC3\xA9t\xC3\xA9";
+    names.insert(0, std::string(100'000, 'x'));
+}
+
+void read(const std::string& directory) {
+    for (const auto& [key, value] : Edges(directory + "/edges")) {
+        std::cout << key.first << ' ' << key.second << ' ' << value.at("weight") << '\n';
+    }
+    for (const std::string& name : Names(directory + "/names")) std::cout << name << '\n';
+    const Weights weights(directory + "/weights");
+    for (const auto& [key, value] : weights) std::cout << key << ' ' << value << '\n';
+    std::cout << weights.at(1.0) << '\n';
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 3) return 2;
+    const std::string command = argv[1];
+    try {
+        command == "write" ? write(argv[2]) : read(argv[2]);
+    } catch (const std::exception& error) {
+        std::cerr << error.what() << '\n';
+        return 1;
+    }
+}

@@ -1,0 +1,63 @@
+"""A store of built-in types written by C++ opens in Python, and the reverse."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pyrsistence import EMDict, EMList
+
+ROOT = Path(__file__).parents[2]
+LIBRARY = ROOT / "build" / "libpyrsistence.a"
+
+
+@pytest.fixture(scope="module")
+def interop(tmp_path_factory):
+    """Runs the C++ program and returns what it prints, as lines."""
+    compiler = shutil.which("g++")
+    if compiler is None or not LIBRARY.exists():
+        pytest.skip("needs g++ and the library that 'make build' makes")
+    program = tmp_path_factory.mktemp("interop") / "interop"
+    source = Path(__file__).with_name("interop.cpp")
+    subprocess.run(
+        [compiler, "-std=c++20", f"-I{ROOT}/include", source, LIBRARY, "-pthread", "-o", program], check=True
+    )
+
+    def run(command, directory):
+        done = subprocess.run([program, command, directory], check=True, capture_output=True, text=True)
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_python_reads_what_cpp_wrote(interop, tmp_path):
+    interop("write", tmp_path)
+    with EMDict(tmp_path / "edges") as edges:
+        expected = {(i, -i): {"weight": i / 2} for i in range(1000) if i != 3}
+        assert list(edges.items()) == list(expected.items())
+    with EMList(tmp_path / "names") as names:
+        assert names == ["x" * 100_000, "n0", "été", *(f"n{i}" for i in range(2, 1000))]
+        names.check()
+    with EMDict(tmp_path / "weights") as weights:
+        assert weights[1] == 2 and weights[0.5] == 1
+        assert all(type(key) is float for key in weights)
+        weights.check()
+
+
+def test_cpp_reads_what_python_changed(interop, tmp_path):
+    interop("write", tmp_path)
+    with EMDict(tmp_path / "edges", mode="w") as edges:
+        edges[True, 2**40] = {"weight": 7}  # a bool and an int where C++ has an integer and a double
+        edges[1, -1] = {"weight": -0.5, "other": 1.0}
+    with EMList(tmp_path / "names") as names:
+        names[:] = ["été", "", "y" * 40]
+    with EMDict(tmp_path / "weights") as weights:
+        weights.clear()
+        weights[1] = 5  # one key with the 1.0 of C++
+        weights[0.25] = True
+    assert interop("read", tmp_path) == [
+        f"1 {2**40} 7", "1 -1 -0.5",
+        "été", "", "y" * 40,
+        "1 5", "0.25 1",
+        "5",
+    ]  # fmt: skip
