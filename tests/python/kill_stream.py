@@ -115,15 +115,35 @@ def _shorten(rng):
     return [lambda c: c.__delitem__(slice(300, None)) if len(c) > 600 else None]
 
 
+def _set_small(rng):
+    key, item = rng.randrange(100_000), rng.randrange(1 << 30)
+    return [lambda d: d.__setitem__(key, item)]
+
+
+def _delete_small(rng):
+    key = rng.randrange(100_000)
+    return [lambda d: d.pop(key, None)]
+
+
+def _update_small(rng):
+    first = rng.randrange(100_000)
+    new = {key: -key for key in range(first, first + 1000)}
+    return [lambda d, key=key, item=item: d.__setitem__(key, item) for key, item in new.items()], (
+        lambda d: d.update(new)
+    )
+
+
+SMALL = [_set_small] * 600 + [_delete_small] * 300 + [_update_small] * 6
 DICT = [_set] * 12 + [_delete] * 5 + [_pop_item, _set_default, _update, _clear]
 LIST = [_append] * 5 + [_extend, _pop, _pop, _reverse, _sort, _shorten, _clear, _stride, _delete_slice]
 LIST += [_insert, _set_at, _set_slice] * 2
+OPERATIONS = {"dict": DICT, "list": LIST, "small": SMALL}
 
 
 def operation(kind, seed, number):
     """(steps, function): the function does all the steps; functions take a container or its model."""
     rng = random.Random(seed << 40 | number)
-    made = rng.choice(DICT if kind == "dict" else LIST)(rng)
+    made = rng.choice(OPERATIONS[kind])(rng)
     if isinstance(made, tuple):
         return made
     return made, lambda container: [step(container) for step in made]
@@ -144,7 +164,7 @@ def run(kind, path, seed, first, report, busy, options):
     import support
 
     with open(report, "r+b") as file, contextlib.closing(mmap.mmap(file.fileno(), REPORT.size)) as shared:
-        container = support.TYPES[kind](path, **options)
+        container = support.TYPES["list" if kind == "list" else "dict"](path, **options)
         number = first
         while True:
             checkpoint = container.info.checkpoint
