@@ -77,7 +77,8 @@ void erase(const Collection& self, PyObject* key) {
 /// dict's hook for subclasses; null without an error if there is none.
 nb::object call_missing(PyObject* self, PyObject* key) {
     if (Py_TYPE(self) == dict_type) return {};
-    const nb::object method = nb::steal(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "__missing__"));
+    const nb::object method =
+        nb::steal(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "__missing__"));
     if (method.is_valid()) return own(PyObject_CallFunctionObjArgs(method.ptr(), self, key, nullptr));
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) raise_pending();
     PyErr_Clear();
@@ -89,7 +90,8 @@ nb::object call_missing(PyObject* self, PyObject* key) {
 PyObject* subscript(PyObject* self, PyObject* key) {
     const Collection& dict = collection_of(self);
     Buffer identity, value;
-    if (find(dict, key, identity, value)) [[likely]] return dict.serializer().decode_value(value).release().ptr();
+    if (find(dict, key, identity, value)) [[likely]]
+        return dict.serializer().decode_value(value).release().ptr();
     nb::object other = call_missing(self, key);
     if (!other.is_valid()) raise_key_error(key);
     return other.release().ptr();
@@ -201,7 +203,8 @@ PyObject* entries(PyObject* self, PyObject*) {
     return make_dict_iterator(self, part, backwards);
 }
 
-constexpr const char* kClassDoc = R"(EMDict(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None)
+constexpr const char* kClassDoc =
+    R"(EMDict(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None)
 --
 
 A dict that lives in the files of one directory instead of main memory.
@@ -321,10 +324,10 @@ void bind_dict(nb::module_& module) {
                  kClassDoc,
                  Py_TPFLAGS_MAPPING,
                  &new_collection<kDict>,
-                 {slot(Py_mp_subscript, guarded<&subscript>), slot(Py_mp_ass_subscript, guarded<&assign_subscript>),
-                  slot(Py_mp_length, guarded<&length>), slot(Py_sq_contains, guarded<&contains>),
-                  slot(Py_tp_iter, guarded<&iterate>), slot(Py_tp_richcompare, guarded<&rich_compare>),
-                  slot(Py_tp_repr, guarded<&repr>)},
+                 {slot(Py_mp_subscript, guarded<&subscript>),
+                  slot(Py_mp_ass_subscript, guarded<&assign_subscript>), slot(Py_mp_length, guarded<&length>),
+                  slot(Py_sq_contains, guarded<&contains>), slot(Py_tp_iter, guarded<&iterate>),
+                  slot(Py_tp_richcompare, guarded<&rich_compare>), slot(Py_tp_repr, guarded<&repr>)},
                  methods()});
 }
 

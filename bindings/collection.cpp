@@ -1,11 +1,12 @@
 #include "bindings/collection.hpp"
 
+#include <cxxabi.h>
 #include <structmember.h>
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <cerrno>
+#include <chrono>
 #include <thread>
 #include <utility>
 
@@ -47,9 +48,7 @@ Mode parse_mode(PyObject* mode) {
 }
 
 /// What a handle does when it is opened once more: it never empties a store, nor insists on a new one.
-Mode reopening(Mode mode) {
-    return mode == Mode::truncate || mode == Mode::exclusive ? Mode::append : mode;
-}
+Mode reopening(Mode mode) { return mode == Mode::truncate || mode == Mode::exclusive ? Mode::append : mode; }
 
 std::uint64_t next_serial() {
     static std::uint64_t serial = 0;
@@ -93,6 +92,14 @@ void put(nb::handle dict, const char* key, nb::handle value) {
 
 }  // namespace
 
+void restore_thread(PyThreadState* state) noexcept {
+    try {
+        PyEval_RestoreThread(state);
+    } catch (const abi::__forced_unwind&) {
+        for (;;) ::pause();
+    }
+}
+
 struct Collection::Place {
     std::filesystem::path path;
     Mode mode;
@@ -106,12 +113,13 @@ Collection::Collection(const Kind& kind) : kind_(kind) {
 Collection::~Collection() { finish(); }
 
 void Collection::init(PyObject* args, PyObject* kwargs) {
-    static const char* names[] = {"dirname", "pickler", "unpickler", "mode", "allow_pickle", "memory_limit", nullptr};
+    static const char* names[] = {"dirname",      "pickler",      "unpickler", "mode",
+                                  "allow_pickle", "memory_limit", nullptr};
     PyObject *dirname, *pickler = Py_None, *unpickler = Py_None, *mode = nullptr, *memory_limit = Py_None;
     int allow_pickle = 1;
     const std::string format = std::string("O|OO$OpO:") + kind_.name;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format.c_str(), const_cast<char**>(names), &dirname, &pickler,
-                                     &unpickler, &mode, &allow_pickle, &memory_limit)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format.c_str(), const_cast<char**>(names), &dirname,
+                                     &pickler, &unpickler, &mode, &allow_pickle, &memory_limit)) {
         raise_pending();
     }
     require_closed();
@@ -130,15 +138,16 @@ void Collection::close() {
     if (!session_) return;
     const std::unique_ptr<Session> session = std::move(session_);
     while (session->users > 0 && session->process == ::getpid()) {
-        const nb::gil_scoped_release released;
+        const WithoutGil released;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    const nb::gil_scoped_release released;
+    const WithoutGil released;
     session->engine->close();
 }
 
 void Collection::throw_closed() const {
-    if (path_.empty()) throw ClosedError(std::string("this ") + kind_.name + " was never opened; call open(dirname)");
+    if (path_.empty())
+        throw ClosedError(std::string("this ") + kind_.name + " was never opened; call open(dirname)");
     throw ClosedError(path_.string() + " is closed; open it again");
 }
 
@@ -150,8 +159,10 @@ void Collection::set_serializer(nb::object pickler, nb::object unpickler, bool a
     require_method(pickler, "pickler", "pickle");
     require_method(unpickler, "unpickler", "unpickle");
     const Serializer& old = serializer();
-    if (old.pickler().is(pickler) && old.unpickler().is(unpickler) && old.allow_pickle() == allow_pickle) return;
-    serializers_.push_back(std::make_unique<Serializer>(std::move(pickler), std::move(unpickler), allow_pickle));
+    if (old.pickler().is(pickler) && old.unpickler().is(unpickler) && old.allow_pickle() == allow_pickle)
+        return;
+    serializers_.push_back(
+        std::make_unique<Serializer>(std::move(pickler), std::move(unpickler), allow_pickle));
 }
 
 void Collection::set_memory_limit(PyObject* limit) {
@@ -169,7 +180,8 @@ void Collection::set_memory_limit(PyObject* limit) {
 /// None is a new directory for a store that is removed when it is closed.
 Collection::Place Collection::choose_place(PyObject* dirname, Mode mode) {
     if (dirname == Py_None) {
-        const nb::object made = own(PyObject_CallFunction(make_directory.get(), "zs", nullptr, "pyrsistence-"));
+        const nb::object made =
+            own(PyObject_CallFunction(make_directory.get(), "zs", nullptr, "pyrsistence-"));
         return {path_of(made.ptr()), Mode::append, true};
     }
     return {path_of(dirname), mode, false};
@@ -184,7 +196,7 @@ void Collection::open_at(const Place& place) {
     try {
         if (place.path.empty()) throw StorageError("the path is empty", ENOENT);
         path = std::filesystem::absolute(place.path);
-        const nb::gil_scoped_release released;
+        const WithoutGil released;
         session->engine = kind_.open(path, options);
     } catch (...) {
         std::error_code ignored;
@@ -192,7 +204,11 @@ void Collection::open_at(const Place& place) {
         set_python_error(std::string("Cannot open ") + kind_.name + ": ");
         raise_pending();
     }
-    require_closed();  // by now another thread may have opened it
+    if (session_) {  // another thread has opened it meanwhile
+        const WithoutGil released;
+        session->engine.reset();
+    }
+    require_closed();
     session->serial = next_serial();
     session->process = ::getpid();
     session_ = std::move(session);
@@ -222,7 +238,8 @@ nb::object Collection::state() const {
 }
 
 void Collection::set_state(PyObject* state) {
-    if (!PyDict_Check(state)) raise(PyExc_TypeError, "the state must be a dict, as __getstate__() returns it");
+    if (!PyDict_Check(state))
+        raise(PyExc_TypeError, "the state must be a dict, as __getstate__() returns it");
     require_closed();
     const nb::object path = item(state, "path");
     set_serializer(item(state, "pickler"), item(state, "unpickler"), item(state, "allow_pickle").is(Py_True));
@@ -322,7 +339,8 @@ PyObject* get_state(PyObject* self, PyObject*) {
     nb::object state = collection_of(self).state();
     const nb::object attributes = nb::steal(PyObject_GetAttrString(self, "__dict__"));
     if (!attributes.is_valid()) PyErr_Clear();
-    else if (PyDict_Check(attributes.ptr()) && PyDict_Size(attributes.ptr()) > 0) put(state, "attributes", attributes);
+    else if (PyDict_Check(attributes.ptr()) && PyDict_Size(attributes.ptr()) > 0)
+        put(state, "attributes", attributes);
     return state.release().ptr();
 }
 
@@ -336,10 +354,11 @@ PyObject* set_state(PyObject* self, PyObject* state) {
 }
 
 PyObject* refuse_copy(PyObject* self, PyObject*) {
-    PyErr_Format(PyExc_TypeError,
-                 "%s is a directory, which the copy module cannot copy: copy() makes a temporary copy, update() or "
-                 "extend() fills one of your own",
-                 Py_TYPE(self)->tp_name);
+    PyErr_Format(
+        PyExc_TypeError,
+        "%s is a directory, which the copy module cannot copy: copy() makes a temporary copy, update() or "
+        "extend() fills one of your own",
+        Py_TYPE(self)->tp_name);
     return nullptr;
 }
 
@@ -349,8 +368,9 @@ PyObject* get_mode(PyObject* self, void*) { return collection_of(self).mode().re
 
 PyObject* get_info(PyObject* self, void*) {
     const Info info = Engine(collection_of(self))->info();
-    return PyObject_CallFunction(make_info.get(), "KKKKKKKK", info.entries, info.data_bytes, info.log_bytes, info.pages,
-                                 info.live_pages, info.checkpoint, info.frame_bytes, info.memory_limit);
+    return PyObject_CallFunction(make_info.get(), "KKKKKKKK", info.entries, info.data_bytes, info.log_bytes,
+                                 info.pages, info.live_pages, info.checkpoint, info.frame_bytes,
+                                 info.memory_limit);
 }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
@@ -428,12 +448,13 @@ Happens by itself whenever the log is full and on close. Raises ReadOnlyError or
 ...     d.info.log_bytes
 0)";
 
-#define PYRSISTENCE_VERIFY_DOC(name)                                                                           \
-    name "($self, /)\n--\n\n"                                                                                  \
-         "Read the whole store and prove that it is sound; raise CorruptionError, naming file and page, if not.\n\n" \
-         "Takes time in proportion to the size of the store. Never unpickles anything.\n\n"                    \
-         ">>> import pyrsistence\n"                                                                            \
-         ">>> with pyrsistence.EMDict(None) as d:\n"                                                           \
+#define PYRSISTENCE_VERIFY_DOC(name)                                                                         \
+    name "($self, /)\n--\n\n"                                                                                \
+         "Read the whole store and prove that it is sound; raise CorruptionError, naming file and page, if " \
+         "not.\n\n"                                                                                          \
+         "Takes time in proportion to the size of the store. Never unpickles anything.\n\n"                  \
+         ">>> import pyrsistence\n"                                                                          \
+         ">>> with pyrsistence.EMDict(None) as d:\n"                                                         \
          "...     d." name "()"
 
 constexpr const char* kEnterDoc = R"(__enter__($self, /)

@@ -19,12 +19,27 @@
 
 namespace pyrsistence::bindings {
 
+/// Takes the GIL again. A daemon thread that comes back while the interpreter ends stops here for ever:
+/// Python would end it by unwinding through frames that cannot be unwound.
+void restore_thread(PyThreadState* state) noexcept;
+
+class WithoutGil {
+public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    ~WithoutGil() { restore_thread(state_); }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+
+private:
+    PyThreadState* state_;
+};
+
 /// An engine object while it is open.
 struct Session {
     std::unique_ptr<Container> engine;
-    unsigned users = 0;         ///< native calls in progress; the GIL may be released in them
-    std::uint64_t serial = 0;   ///< different for every opening in this process
-    int process = 0;            ///< pid that opened it
+    unsigned users = 0;        ///< native calls in progress; the GIL may be released in them
+    std::uint64_t serial = 0;  ///< different for every opening in this process
+    int process = 0;           ///< pid that opened it
 };
 
 /// The type that a collection is of.
@@ -51,7 +66,8 @@ public:
     bool is_open() const noexcept { return session_ != nullptr; }
     /// Throws ClosedError.
     Session& session() const {
-        if (!session_) [[unlikely]] throw_closed();
+        if (!session_) [[unlikely]]
+            throw_closed();
         return *session_;
     }
     const Serializer& serializer() const noexcept { return *serializers_.back(); }
@@ -101,7 +117,7 @@ public:
     /// Calls `action(engine)` without the GIL: for what may take long. It must not touch Python.
     template <class Action>
     auto without_gil(Action&& action) const {
-        const nb::gil_scoped_release released;
+        const WithoutGil released;
         return action(**this);
     }
 
@@ -111,8 +127,7 @@ private:
 
 /// The instance of a collection type.
 struct CollectionObject {
-    PyObject_HEAD
-    PyObject* weak_references;
+    PyObject_HEAD PyObject* weak_references;
     Collection collection;
 };
 
@@ -122,12 +137,12 @@ inline Collection& collection_of(PyObject* self) noexcept {
 }
 
 struct TypeSpec {
-    const char* full_name;  ///< "pyrsistence.EMDict"
-    const char* doc;        ///< "EMDict(dirname, ...)\n--\n\n..."
-    unsigned long flags;    ///< Py_TPFLAGS_MAPPING or Py_TPFLAGS_SEQUENCE
-    newfunc create;         ///< &new_collection<kind>
-    std::vector<PyType_Slot> slots;     ///< the type's own, without a terminator
-    std::vector<PyMethodDef> methods;   ///< the type's own; the shared ones (open, close, sync, ...) are added
+    const char* full_name;             ///< "pyrsistence.EMDict"
+    const char* doc;                   ///< "EMDict(dirname, ...)\n--\n\n..."
+    unsigned long flags;               ///< Py_TPFLAGS_MAPPING or Py_TPFLAGS_SEQUENCE
+    newfunc create;                    ///< &new_collection<kind>
+    std::vector<PyType_Slot> slots;    ///< the type's own, without a terminator
+    std::vector<PyMethodDef> methods;  ///< the type's own; the shared ones (open, close, sync, ...) are added
 };
 
 /// tp_new of the type of this kind: a closed object.
@@ -149,15 +164,15 @@ PyTypeObject* make_collection_type(nb::module_& module, TypeSpec spec);
 /// True if `self` belongs to a subclass that overrides the slot's method: then the other methods must call
 /// it. For example: overrides(self, type, &PyTypeObject::tp_iter).
 template <class Slot>
-bool overrides(PyObject* self, PyTypeObject* base, Slot PyTypeObject::*slot) noexcept {
+bool overrides(PyObject* self, PyTypeObject* base, Slot PyTypeObject::* slot) noexcept {
     return Py_TYPE(self) != base && Py_TYPE(self)->*slot != base->*slot;
 }
 template <class Slot>
-bool overrides(PyObject* self, PyTypeObject* base, Slot PyMappingMethods::*slot) noexcept {
+bool overrides(PyObject* self, PyTypeObject* base, Slot PyMappingMethods::* slot) noexcept {
     return Py_TYPE(self) != base && Py_TYPE(self)->tp_as_mapping->*slot != base->tp_as_mapping->*slot;
 }
 template <class Slot>
-bool overrides(PyObject* self, PyTypeObject* base, Slot PySequenceMethods::*slot) noexcept {
+bool overrides(PyObject* self, PyTypeObject* base, Slot PySequenceMethods::* slot) noexcept {
     return Py_TYPE(self) != base && Py_TYPE(self)->tp_as_sequence->*slot != base->tp_as_sequence->*slot;
 }
 

@@ -119,8 +119,7 @@ PyObject* DictIterator::next() {
 }
 
 struct IteratorObject {
-    PyObject_HEAD
-    DictIterator iterator;
+    PyObject_HEAD DictIterator iterator;
 };
 
 DictIterator& iterator_of(PyObject* self) { return reinterpret_cast<IteratorObject*>(self)->iterator; }
@@ -153,10 +152,10 @@ PyType_Slot slot(int id, Function* function) {
 }  // namespace
 
 void init_dict_iterator() {
-    iterator_type = make_plain_type("pyrsistence.emdict_iterator", sizeof(IteratorObject),
-                                    {slot(Py_tp_iter, &PyObject_SelfIter), slot(Py_tp_iternext, guarded<&next>),
-                                     slot(Py_tp_traverse, &traverse), slot(Py_tp_clear, &clear),
-                                     slot(Py_tp_dealloc, &destroy)});
+    iterator_type = make_plain_type(
+        "pyrsistence.emdict_iterator", sizeof(IteratorObject),
+        {slot(Py_tp_iter, &PyObject_SelfIter), slot(Py_tp_iternext, guarded<&next>),
+         slot(Py_tp_traverse, &traverse), slot(Py_tp_clear, &clear), slot(Py_tp_dealloc, &destroy)});
 }
 
 PyObject* make_dict_iterator(PyObject* dict, Part part, bool backwards) {

@@ -1,6 +1,6 @@
 // Iterators over an EMDict: keys, values or items, in insertion order or against it. An iterator holds a
-// position and a private copy of the entries that follow, which it reads anew when the store has changed: entries
-// may be deleted and overwritten meanwhile, but a new key ends the iteration with RuntimeError.
+// position and a private copy of the entries that follow, which it reads anew when the store has changed:
+// entries may be deleted and overwritten meanwhile, but a new key ends the iteration with RuntimeError.
 #pragma once
 
 #include "bindings/collection.hpp"

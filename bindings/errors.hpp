@@ -20,7 +20,9 @@ void set_python_error(const std::string& prefix = {}) noexcept;
 /// Throws the pending Python error as a C++ exception.
 [[noreturn]] inline void raise_pending() { nb::detail::raise_python_error(); }
 [[noreturn]] void raise(nb::handle type, const std::string& message);
-[[noreturn]] inline void raise_runtime_error(const std::string& message) { raise(PyExc_RuntimeError, message); }
+[[noreturn]] inline void raise_runtime_error(const std::string& message) {
+    raise(PyExc_RuntimeError, message);
+}
 /// KeyError(key), also where the key is a tuple.
 [[noreturn]] void raise_key_error(nb::handle key);
 

@@ -8,7 +8,7 @@ namespace {
 /// While a thread waits for a checkpoint, others may run Python.
 void* before_wait() { return PyGILState_Check() ? PyEval_SaveThread() : nullptr; }
 void after_wait(void* state) {
-    if (state != nullptr) PyEval_RestoreThread(static_cast<PyThreadState*>(state));
+    if (state != nullptr) restore_thread(static_cast<PyThreadState*>(state));
 }
 
 }  // namespace

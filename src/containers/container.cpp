@@ -70,11 +70,6 @@ void relocate_container(storage::Store& store, ContainerId id, PageId limit) {
     if (dict) relocate_index(store, id, limit);
 }
 
-void check_container(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark) {
-    if (storage::RootPage::type(root) == ContainerType::dict) DictRoot::check(pager, root, mark);
-    else ListRoot::check(pager, root, mark);
-}
-
 }  // namespace
 
 Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options) : path_(path) {
@@ -117,7 +112,13 @@ std::uint64_t Container::size() const {
 
 void Container::sync() { store().sync(); }
 void Container::checkpoint() { writable_store().checkpoint(); }
-void Container::check() const { store().check(check_container); }
+void Container::check() const {
+    storage::Store& open = store();
+    open.check([&open](storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark) {
+        if (storage::RootPage::type(root) == ContainerType::dict) DictRoot::check(pager, root, open.hash_seed(), mark);
+        else ListRoot::check(pager, root, mark);
+    });
+}
 void Container::compact() {
     storage::Store& open = writable_store();
     open.compact([&open](ContainerId id, PageId limit) { relocate_container(open, id, limit); });

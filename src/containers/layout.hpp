@@ -29,7 +29,8 @@ struct DictRoot {
     static void set_next_id(std::byte* root, EntryId next) { codec::store48(root + kNextId, next - 1); }
 
     /// Throws CorruptionError unless entries and index agree.
-    static void check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark);
+    static void check(storage::Pager& pager, const std::byte* root, std::uint64_t hash_seed,
+                      const storage::Store::Mark& mark);
 };
 
 struct ListRoot {

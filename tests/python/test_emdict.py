@@ -730,6 +730,34 @@ def test_closing_under_the_feet_of_other_threads_is_an_error_for_them_only(path)
         d.verify()
 
 
+def test_daemon_threads_do_not_disturb_the_end_of_the_process(path):
+    program = (
+        "import sys, threading, time, pyrsistence\n"
+        "d = pyrsistence.EMDict(sys.argv[1])\n"
+        "def work():\n"
+        "    while True:\n"
+        "        d[time.monotonic()] = 1\n"
+        "        d.sync()\n"
+        "for _ in range(3): threading.Thread(target=work, daemon=True).start()\n"
+        "time.sleep(0.1)\n"
+    )
+    for _ in range(5):
+        outcome = subprocess.run([sys.executable, "-c", program, path], env=environment(), capture_output=True,
+                                 text=True, timeout=60)  # fmt: skip
+        assert outcome.returncode == 0, outcome.stderr
+    with EMDict(path) as d:
+        assert len(d) > 0
+        d.verify()
+
+
+def test_a_dict_left_open_at_exit_loses_nothing(path):
+    program = "import sys, pyrsistence; d = pyrsistence.EMDict(sys.argv[1]); d['a'] = 1"
+    outcome = subprocess.run([sys.executable, "-c", program, path], env=environment(), capture_output=True, check=True)
+    assert outcome.stderr == b""
+    with EMDict(path) as d:
+        assert d == {"a": 1}
+
+
 def test_another_process_finds_the_same_keys(path):
     with EMDict(path) as d:
         d.update({"text": 1, ("a", 2): 2, frozenset({"x", "y"}): 3, None: 4})

@@ -13,7 +13,7 @@ constexpr std::uint64_t kSmall = 64 << 10;
 /// operating system fails, or all from one on until the operation has thrown.
 class FaultyStoreTest : public ::testing::TestWithParam<int> {
 protected:
-    static constexpr int kOperations = 60;
+    static constexpr int kOperations = 150;
 
     /// Returns how many calls there were.
     template <class Raw, class Driver>
@@ -83,7 +83,7 @@ protected:
     }
     template <class Raw, class Driver>
     void fail_each(const Driver& driver, bool lasting) {
-        const unsigned calls = run<Raw>(driver, 0, lasting);
+        const unsigned calls = run<Raw>(driver, UINT32_MAX, false);
         ASSERT_GT(calls, 50u);
         const auto stride = std::max<unsigned>(1, static_cast<unsigned>(1 / std::min(1.0, test_scale())));
         for (unsigned at = 1; at <= calls && !HasFailure(); at += stride) {
