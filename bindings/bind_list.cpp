@@ -9,7 +9,8 @@ namespace {
 
 constinit const Kind kList{"EMList", [](const std::filesystem::path& path, const Options& options) {
                                return std::unique_ptr<Container>(std::make_unique<RawList>(path, options));
-                           }};
+                           },
+                           nullptr};
 
 PyTypeObject* list_type = nullptr;
 

@@ -196,8 +196,11 @@ void Collection::open_at(const Place& place) {
     try {
         if (place.path.empty()) throw StorageError("the path is empty", ENOENT);
         path = std::filesystem::absolute(place.path);
-        const WithoutGil released;
-        session->engine = kind_.open(path, options);
+        {
+            const WithoutGil released;
+            session->engine = kind_.open(path, options);
+        }
+        if (kind_.check) kind_.check(*session->engine, *serializers_.back());
     } catch (...) {
         std::error_code ignored;
         if (place.temporary) std::filesystem::remove(path, ignored);

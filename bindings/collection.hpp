@@ -46,6 +46,8 @@ struct Session {
 struct Kind {
     const char* name;  ///< "EMDict"
     std::unique_ptr<Container> (*open)(const std::filesystem::path&, const Options&);
+    /// Compares what is stored with the handle's serializer; may be null. Throws FormatError.
+    void (*check)(const Container&, Serializer&);
 };
 
 class Collection {

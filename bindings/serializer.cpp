@@ -92,8 +92,12 @@ nb::object Serializer::call_unpickler(Bytes item) const {
 /// Returns whether the identity alone gives back the key.
 bool Serializer::put_identity(PyObject* key, Buffer& identity) const {
     identity.clear();
+    if (custom_required_ && !custom_keys()) [[unlikely]] {
+        throw Error("the keys of this store were written with a pickler and cannot be looked up without it; open "
+                    "it with pickler= and unpickler=");
+    }
     const bool restorable = encode_identity(key, identity);
-    if (!pickler_.is_valid() && identity.size() <= codec::kMaxIdentity) return restorable;
+    if (!custom_keys() && identity.size() <= codec::kMaxIdentity) return restorable;
     Buffer digest;
     codec::digest_key(digest, identity);
     identity.assign(digest);

@@ -31,6 +31,10 @@ public:
     nb::object pickler() const { return pickler_.is_valid() ? pickler_ : nb::none(); }
     nb::object unpickler() const { return unpickler_.is_valid() ? unpickler_ : nb::none(); }
     bool allow_pickle() const noexcept { return allow_pickle_; }
+    /// Whether keys are stored as a pickler made them and found by the digests of their identities.
+    bool custom_keys() const noexcept { return pickler_.is_valid() || unpickler_.is_valid(); }
+    /// Says that the keys in the store are custom; lookups without a pickler then throw Error.
+    void require_custom_keys(bool required) noexcept { custom_required_ = required; }
 
     /// For the tp_traverse and tp_clear of the type that owns this.
     int traverse(visitproc visit, void* arg) const;
@@ -44,6 +48,7 @@ private:
     nb::object pickler_;
     nb::object unpickler_;
     bool allow_pickle_ = true;
+    bool custom_required_ = false;
 };
 
 }  // namespace pyrsistence::bindings

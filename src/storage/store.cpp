@@ -243,7 +243,12 @@ void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
     seals_.push_back(next.pages.epoch);
     if (checkpointer_) checkpointer_->join();
     checkpointer_.reset();
-    checkpointer_ = std::make_unique<std::thread>([this, next, sequence] { run_checkpoint(next, sequence); });
+    tell(StoreOptions::Checkpoint::starts);
+    checkpointer_ = std::make_unique<std::thread>([this, next, sequence] {
+        tell(StoreOptions::Checkpoint::begins);
+        run_checkpoint(next, sequence);
+        tell(StoreOptions::Checkpoint::ends);
+    });
     checkpoint_running_ = true;
 }
 

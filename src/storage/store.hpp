@@ -26,6 +26,10 @@ namespace pyrsistence::storage {
 struct StoreOptions : Options {
     os::FileSystem* files = nullptr;  ///< null: the operating system's
     std::uint64_t log_window = 0;     ///< bytes of log between checkpoints; 0: by the size of the store
+    std::uint64_t hash_seed = 0;      ///< of a new store; 0: random
+    /// Told by the thread that starts a checkpoint, then by the checkpoint's own when it begins and ends.
+    enum class Checkpoint { starts, begins, ends };
+    std::function<void(Checkpoint)> on_checkpoint;
 };
 
 /// Where an operation's record ends up when it is replayed.
@@ -211,6 +215,9 @@ private:
     void make_room(Guard& lock, std::size_t log_bytes);
     void start_checkpoint(Guard& lock, std::uint64_t sequences_skipped = 0);
     void run_checkpoint(Meta next, std::uint64_t log_sequence);
+    void tell(StoreOptions::Checkpoint what) const {
+        if (options_.on_checkpoint) options_.on_checkpoint(what);
+    }
     void end_checkpoint(const Meta& next, std::exception_ptr error);
     void checkpoint_and_wait(Guard& lock, std::uint64_t sequences_skipped = 0);
     void wait(Guard& lock, const std::function<bool()>& until);

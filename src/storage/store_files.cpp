@@ -170,7 +170,7 @@ void Store::create_files() {
     Meta meta;
     meta.checkpoint = 2;  // page 0
     meta.log = log.start(1, 1, kSmallestWindow, 0);
-    meta.hash_seed = random64();
+    meta.hash_seed = options_.hash_seed != 0 ? options_.hash_seed : random64();
     codec::store<std::uint64_t>(meta.store_id.data(), random64());
     codec::store<std::uint64_t>(meta.store_id.data() + 8, random64());
     meta.write(*data);

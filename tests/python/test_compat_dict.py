@@ -308,3 +308,37 @@ def test_networkx_with_an_emdict_as_outer_dict():
     stored._pred.close()
     for directory in directories:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class Hexing:
+    """A pickler and unpickler that need not be given together."""
+
+    def pickle(self, value):
+        return repr(value).encode().hex().encode()
+
+    def unpickle(self, data):
+        return eval(bytes.fromhex(data.decode()))  # the test's own data
+
+
+def test_a_store_is_refused_where_its_keys_could_not_be_found(tmp_path):
+    """Keys of a custom pickler are found by digests; a handle without one would have missed every key in silence."""
+    both = {"pickler": Hexing(), "unpickler": Hexing()}
+    with EMDict(tmp_path / "d", **both) as d:
+        d["k"] = 1
+    with EMDict(tmp_path / "d") as d:
+        assert len(d) == 1
+        for use in (lambda: d["k"], lambda: "k" in d, lambda: d.update(k=2), lambda: d.pop("k")):
+            with pytest.raises(pyrsistence.Error, match="with a pickler"):
+                use()
+    with EMDict(tmp_path / "d", unpickler=Hexing()) as d:
+        assert d["k"] == 1 and list(d.items()) == [("k", 1)]
+    with EMDict(tmp_path / "plain") as d:
+        d["k"] = 1
+    with pytest.raises(pyrsistence.FormatError, match="without a pickler"):
+        EMDict(tmp_path / "plain", **both)
+    with EMDict(tmp_path / "plain") as d:
+        assert d == {"k": 1}
+        d.clear()
+    with EMDict(tmp_path / "plain", **both) as d:  # an empty dict takes any kind
+        d["k"] = 2
+        assert d["k"] == 2

@@ -1,0 +1,451 @@
+// A disk that can lose power: a FileSystem over real files in memory that knows, for every file and
+// directory entry, what is durable. At any call a test can take a *power-cut image*, in which each 512-byte
+// sector, file length and name that changed since its last sync is as before or as now, by chance.
+//
+// Assumptions about the media: a sector is written whole or not at all, in any order, and nothing
+// else is harmed. A sync covers what was written before it began.
+//
+// Threads: the thread that made the disk and one checkpoint thread at a time, which waits before each
+// of its calls until it is given turns, so that a run follows from its random numbers alone.
+#pragma once
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "storage/store.hpp"
+#include "support.hpp"
+
+namespace pyrsistence::test {
+
+/// What a directory on a disk holds while the power is off. Pages that are missing are zeros.
+struct DiskImage {
+    static constexpr std::size_t kPage = 4096, kSector = 512;
+    using Page = std::array<std::byte, kPage>;
+    struct File {
+        std::map<std::uint64_t, std::shared_ptr<const Page>> pages;
+        std::uint64_t size = 0;
+
+        /// What lies behind the end reads as zeros when the file grows again.
+        void cut(std::uint64_t end) {
+            size = end;
+            pages.erase(pages.lower_bound((end + kPage - 1) / kPage), pages.end());
+            const auto last = pages.find(end / kPage);
+            if (last == pages.end()) return;
+            const auto page = std::make_shared<Page>(*last->second);
+            std::memset(page->data() + end % kPage, 0, kPage - end % kPage);
+            last->second = page;
+        }
+    };
+    std::map<std::string, File> files;
+};
+
+/// Which of the sectors that are not durable a power cut keeps.
+struct Survival {
+    enum class Mode { none, all, half, few, most, one, all_but_one };
+    Mode mode;
+    bool pages;  ///< sectors of a page share their fate
+    std::uint64_t special = 0;  ///< place among the changed ones of the sector that differs
+
+    static Survival random(Random& random) {
+        return {static_cast<Mode>(random.below(7)), random.chance(30), random.below(random.chance(50) ? 8 : 200)};
+    }
+    /// REQUIRES: called for the changed sectors in order, `place` counts them.
+    bool keeps(Random& random, std::uint64_t place) const {
+        switch (mode) {
+            case Mode::none: return false;
+            case Mode::all: return true;
+            case Mode::half: return random.chance(50);
+            case Mode::few: return random.chance(5);
+            case Mode::most: return random.chance(95);
+            case Mode::one: return place == special;
+            case Mode::all_but_one: return place != special;
+        }
+        return false;
+    }
+};
+
+/// Lets the checkpoint thread make a number of calls, or go on until it ends.
+class Turns {
+public:
+    /// Tells how many more calls the checkpoint thread makes, and returns when it has made them.
+    void give(unsigned calls) {
+        std::unique_lock lock(mutex_);
+        if (!alive_ || free_) return;
+        given_ = calls;
+        changed_.notify_all();
+        changed_.wait(lock, [this] { return !alive_ || (waiting_ && given_ == 0); });
+    }
+    void set_free(bool free) {
+        const std::lock_guard lock(mutex_);
+        free_ = free;
+        given_ = 0;
+        changed_.notify_all();
+    }
+    /// Called by the checkpoint thread before each of its calls.
+    void await() {
+        std::unique_lock lock(mutex_);
+        waiting_ = true;
+        changed_.notify_all();
+        changed_.wait(lock, [this] { return free_ || given_ > 0; });
+        waiting_ = false;
+        if (!free_) --given_;
+    }
+    void tell(storage::StoreOptions::Checkpoint what) {
+        using Checkpoint = storage::StoreOptions::Checkpoint;
+        if (what == Checkpoint::begins) return await();
+        const std::lock_guard lock(mutex_);
+        alive_ = what == Checkpoint::starts;
+        changed_.notify_all();
+    }
+    bool alive() {
+        const std::lock_guard lock(mutex_);
+        return alive_;
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool alive_ = false, waiting_ = false, free_ = true;
+    unsigned given_ = 0;
+};
+
+class SimulatedDisk final : public os::FileSystem {
+public:
+    /// The directory is made and holds what the image does. It should lie in memory.
+    explicit SimulatedDisk(fs::path directory, const DiskImage& image = {});
+    ~SimulatedDisk() override {
+        std::error_code ignored;
+        fs::remove_all(directory_, ignored);
+    }
+
+    const fs::path& path() const { return directory_; }
+    Turns& checkpoint_thread() { return turns_; }
+    /// What the disk holds if the power fails now.
+    DiskImage power_cut(Random& random);
+    /// From now on every call fails, and `on_call` is called no more.
+    void turn_off() { off_ = true; }
+
+    std::function<void()> on_call;  ///< before each call, and once more in the middle of a sync
+
+    std::unique_ptr<os::File> open(const fs::path& path, os::Access) override;
+    std::unique_ptr<os::File> create(const fs::path& path) override;
+    bool create_directory(const fs::path&) override { return false; }
+    void rename(const fs::path& from, const fs::path& to) override;
+    void remove(const fs::path& path) override;
+    std::vector<std::string> list(const fs::path&) override;
+    void sync_directory(const fs::path&) override;
+
+private:
+    using Page = DiskImage::Page;
+    static constexpr std::size_t kPage = DiskImage::kPage, kSector = DiskImage::kSector;
+    class File;
+    class Range;
+    struct Node;
+    using Entries = std::map<std::string, std::shared_ptr<Node>>;
+
+    /// Every call passes here.
+    void call(bool holds_lock_of_store = false);
+    std::shared_ptr<Node> make(const std::string& name);
+
+    const fs::path directory_;
+    const std::thread::id owner_ = std::this_thread::get_id();
+    Turns turns_;
+    std::atomic<bool> off_ = false;
+    std::mutex mutex_;  ///< guards what follows and all nodes
+    Entries entries_, durable_entries_;
+};
+
+/// One file. Its present content is that of the real file; what is durable is kept beside it.
+struct SimulatedDisk::Node {
+    explicit Node(const fs::path& path)
+        : descriptor(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600)) {
+        if (descriptor < 0) throw StorageError("open " + path.string(), errno);
+    }
+    ~Node() { ::close(descriptor); }
+
+    std::uint64_t size() const { return static_cast<std::uint64_t>(::lseek(descriptor, 0, SEEK_END)); }
+    Page read(std::uint64_t page) const {
+        Page bytes{};
+        if (::pread(descriptor, bytes.data(), kPage, off_t(page * kPage)) < 0) throw StorageError("pread", errno);
+        return bytes;
+    }
+    void write(Bytes bytes, std::uint64_t offset) {
+        const ssize_t count = ::pwrite(descriptor, bytes.data(), bytes.size(), off_t(offset));
+        if (count != static_cast<ssize_t>(bytes.size())) throw StorageError("pwrite", errno);
+        for (auto page = offset / kPage; page * kPage < offset + bytes.size(); ++page) dirty.insert(page);
+        note_size();
+    }
+    void resize(std::uint64_t size) {
+        if (::ftruncate(descriptor, off_t(size)) != 0) throw StorageError("ftruncate", errno);
+        for (auto it = durable.pages.lower_bound(size / kPage); it != durable.pages.end(); ++it) dirty.insert(it->first);
+        note_size();
+    }
+    void note_size() {
+        if (const auto now = size(); sizes.empty() ? now != durable.size : now != sizes.back()) sizes.push_back(now);
+    }
+    const Page& durable_page(std::uint64_t page) const {
+        static const Page zeros{};
+        const auto found = durable.pages.find(page);
+        return found == durable.pages.end() ? zeros : *found->second;
+    }
+    /// Pages that may differ from what is durable. Nobody tells of stores through a mapping.
+    std::set<std::uint64_t> candidates() const {
+        if (!mapped_writable) return dirty;
+        auto result = dirty;
+        const auto end = static_cast<off_t>(size());
+        for (off_t at = ::lseek(descriptor, 0, SEEK_DATA); at >= 0 && at < end;) {
+            const off_t hole = ::lseek(descriptor, at, SEEK_HOLE);
+            for (; at < hole; at += off_t(kPage)) result.insert(std::uint64_t(at) / kPage);
+            at = ::lseek(descriptor, at, SEEK_DATA);
+        }
+        return result;
+    }
+
+    /// A sync that has begun.
+    struct Capture {
+        std::uint64_t number;
+        std::uint64_t size;
+        std::map<std::uint64_t, std::shared_ptr<const Page>> pages;
+    };
+    Capture capture() {
+        Capture result{++syncs, size(), {}};
+        for (const auto page : candidates()) {
+            const Page now = read(page);
+            if (now != durable_page(page)) result.pages[page] = std::make_shared<const Page>(now);
+        }
+        captured_dirty[result.number] = std::move(dirty);
+        dirty.clear();
+        return result;
+    }
+    /// Nothing that a later sync has made durable is taken back.
+    void commit(const Capture& capture) {
+        captured_dirty.erase(capture.number);
+        if (capture.number < last_commit) return;
+        last_commit = capture.number;
+        for (const auto& [page, bytes] : capture.pages) durable.pages[page] = bytes;
+        durable.cut(capture.size);
+        sizes.clear();
+        note_size();
+    }
+
+    DiskImage::File cut_power(Random& random, const Survival& survival) {
+        DiskImage::File result = durable;
+        const std::uint64_t now = size();
+        auto pages = candidates();
+        for (const auto& [number, more] : captured_dirty) pages.insert(more.begin(), more.end());
+        std::uint64_t place = 0;
+        for (const auto page : pages) {
+            if (page * kPage < now) mix(result, page, random, survival, place);
+        }
+        result.cut(choose_size(random, survival));
+        return result;
+    }
+
+    const int descriptor;
+    DiskImage::File durable;
+    std::set<std::uint64_t> dirty;  ///< written or cut off since the last capture
+    std::map<std::uint64_t, std::set<std::uint64_t>> captured_dirty;  ///< by syncs that have not ended
+    std::vector<std::uint64_t> sizes;  ///< that the file had since the last commit, if it changed
+    std::uint64_t syncs = 0, last_commit = 0;
+    bool mapped_writable = false;
+
+private:
+    void mix(DiskImage::File& result, std::uint64_t id, Random& random, const Survival& survival, std::uint64_t& place) {
+        const Page now = read(id);
+        const Page& old = durable_page(id);
+        if (now == old) return;
+        Page mixed = old;
+        bool keep = survival.keeps(random, place);
+        for (std::size_t at = 0; at < kPage; at += kSector) {
+            if (std::memcmp(now.data() + at, old.data() + at, kSector) == 0) continue;
+            if (!survival.pages) keep = survival.keeps(random, place++);
+            if (keep) std::memcpy(mixed.data() + at, now.data() + at, kSector);
+        }
+        if (survival.pages) ++place;
+        result.pages[id] = std::make_shared<const Page>(mixed);
+    }
+    std::uint64_t choose_size(Random& random, const Survival& survival) const {
+        if (sizes.empty() || survival.mode == Survival::Mode::none) return durable.size;
+        if (survival.mode == Survival::Mode::all) return sizes.back();
+        const auto choice = random.below(sizes.size() + 2);
+        return choice < sizes.size() ? sizes[choice] : choice == sizes.size() ? durable.size : sizes.back();
+    }
+};
+
+class SimulatedDisk::Range final : public os::Mapping {
+public:
+    using os::Mapping::Mapping;
+    ~Range() override { ::munmap(data(), size()); }
+    void will_need(std::size_t, std::size_t) const noexcept override {}
+};
+
+class SimulatedDisk::File final : public os::File {
+public:
+    File(SimulatedDisk& disk, std::shared_ptr<Node> node) : disk_(disk), node_(std::move(node)) {}
+
+    std::size_t read(MutableBytes buffer, std::uint64_t offset) override {
+        disk_.call();
+        const ssize_t count = ::pread(node_->descriptor, buffer.data(), buffer.size(), off_t(offset));
+        if (count < 0) throw StorageError("pread", errno);
+        return static_cast<std::size_t>(count);
+    }
+    void write(Bytes bytes, std::uint64_t offset) override {
+        disk_.call();
+        const std::lock_guard lock(disk_.mutex_);
+        node_->write(bytes, offset);
+    }
+    /// Each part by itself: a power failure may come in between.
+    void write(std::span<const Bytes> parts, std::uint64_t offset) override {
+        for (const Bytes part : parts) {
+            write(part, offset);
+            offset += part.size();
+        }
+    }
+    void sync() override {
+        disk_.call();
+        Node::Capture capture = [this] {
+            const std::lock_guard lock(disk_.mutex_);
+            return node_->capture();
+        }();
+        disk_.call();
+        const std::lock_guard lock(disk_.mutex_);
+        node_->commit(capture);
+    }
+    void allocate(std::uint64_t offset, std::uint64_t length) override {
+        disk_.call();
+        const std::lock_guard lock(disk_.mutex_);
+        if (node_->size() < offset + length) node_->resize(offset + length);
+    }
+    /// A checkpoint cuts the tail off under the store's lock, where it must not wait for turns.
+    void truncate(std::uint64_t size) override {
+        disk_.call(true);
+        const std::lock_guard lock(disk_.mutex_);
+        node_->resize(size);
+    }
+    std::uint64_t size() const override { return node_->size(); }
+    std::unique_ptr<os::Mapping> map(std::uint64_t offset, std::size_t length, os::Access access) override {
+        disk_.call();
+        const int protection = access == os::Access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
+        const std::lock_guard lock(disk_.mutex_);
+        if (access == os::Access::read_write) node_->mapped_writable = true;
+        void* place = ::mmap(nullptr, length, protection, MAP_SHARED, node_->descriptor, off_t(offset));
+        if (place == MAP_FAILED) throw StorageError("mmap", errno);
+        return std::make_unique<Range>(static_cast<std::byte*>(place), length);
+    }
+    bool try_lock(std::uint64_t, os::Lock) override { return true; }
+    void unlock(std::uint64_t) override {}
+    Identity identity() const override {
+        struct stat status {};
+        ::fstat(node_->descriptor, &status);
+        return {status.st_dev, status.st_ino};
+    }
+    void abandon() noexcept override {}
+
+private:
+    SimulatedDisk& disk_;
+    std::shared_ptr<Node> node_;
+};
+
+inline SimulatedDisk::SimulatedDisk(fs::path directory, const DiskImage& image) : directory_(std::move(directory)) {
+    fs::create_directories(directory_);
+    for (const auto& [name, file] : image.files) {
+        const auto node = make(name);
+        for (const auto& [page, bytes] : file.pages) {
+            if (::pwrite(node->descriptor, bytes->data(), kPage, off_t(page * kPage)) < 0) throw StorageError("pwrite", errno);
+        }
+        if (::ftruncate(node->descriptor, off_t(file.size)) != 0) throw StorageError("ftruncate", errno);
+        node->durable = file;
+    }
+    durable_entries_ = entries_;
+}
+
+inline std::shared_ptr<SimulatedDisk::Node> SimulatedDisk::make(const std::string& name) {
+    return entries_[name] = std::make_shared<Node>(directory_ / name);
+}
+
+inline void SimulatedDisk::call(bool holds_lock_of_store) {
+    if (std::this_thread::get_id() != owner_ && !holds_lock_of_store) turns_.await();
+    if (off_) throw StorageError(directory_.string() + ": the power is off", EIO);
+    if (on_call) on_call();
+}
+
+inline DiskImage SimulatedDisk::power_cut(Random& random) {
+    const std::lock_guard lock(mutex_);
+    const bool alike = random.chance(50);
+    const Survival common = Survival::random(random);
+    std::set<std::string> names;
+    for (const Entries* entries : {&entries_, &durable_entries_}) {
+        for (const auto& [name, node] : *entries) names.insert(name);
+    }
+    DiskImage image;
+    for (const auto& name : names) {
+        const auto find = [&name](const Entries& entries) {
+            const auto found = entries.find(name);
+            return found == entries.end() ? nullptr : found->second;
+        };
+        const auto now = find(entries_), durable = find(durable_entries_);
+        const auto& node = now == durable || random.chance(50) ? now : durable;
+        if (node) image.files[name] = node->cut_power(random, alike ? common : Survival::random(random));
+    }
+    return image;
+}
+
+inline std::unique_ptr<os::File> SimulatedDisk::open(const fs::path& path, os::Access) {
+    call();
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(path.filename());
+    if (found == entries_.end()) throw StorageError("open " + path.string(), ENOENT);
+    return std::make_unique<File>(*this, found->second);
+}
+
+inline std::unique_ptr<os::File> SimulatedDisk::create(const fs::path& path) {
+    call();
+    const std::lock_guard lock(mutex_);
+    if (entries_.contains(path.filename())) throw StorageError("open " + path.string(), EEXIST);
+    return std::make_unique<File>(*this, make(path.filename()));
+}
+
+inline void SimulatedDisk::rename(const fs::path& from, const fs::path& to) {
+    call();
+    const std::lock_guard lock(mutex_);
+    fs::rename(from, to);
+    entries_[to.filename()] = entries_.at(from.filename());
+    entries_.erase(from.filename());
+}
+
+inline void SimulatedDisk::remove(const fs::path& path) {
+    call();
+    const std::lock_guard lock(mutex_);
+    if (entries_.erase(path.filename()) == 0) throw StorageError("unlink " + path.string(), ENOENT);
+    fs::remove(path);
+}
+
+inline std::vector<std::string> SimulatedDisk::list(const fs::path&) {
+    call();
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> names;
+    for (const auto& [name, node] : entries_) names.push_back(name);
+    return names;
+}
+
+inline void SimulatedDisk::sync_directory(const fs::path&) {
+    call();
+    const std::lock_guard lock(mutex_);
+    durable_entries_ = entries_;
+}
+
+}  // namespace pyrsistence::test
