@@ -8,10 +8,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -31,8 +33,11 @@ namespace fs = std::filesystem;
 
 class TempDir {
 public:
-    TempDir() {
-        std::string pattern = (fs::temp_directory_path() / "pyrsistence-test-XXXXXX").string();
+    /// `quick`: in memory if the system has such a place, for tests that open hundreds of stores.
+    explicit TempDir(bool quick = false) {
+        const fs::path memory = "/dev/shm";
+        const bool in_memory = quick && ::access(memory.c_str(), W_OK) == 0;
+        std::string pattern = ((in_memory ? memory : fs::temp_directory_path()) / "pyrsistence-test-XXXXXX").string();
         if (::mkdtemp(pattern.data()) == nullptr) throw StorageError("mkdtemp " + pattern, errno);
         path_ = pattern;
     }

@@ -27,19 +27,80 @@ BLOCK = 4096
 
 
 def atoms_v1():
-    yield from (None, True, False, 0, 127, 128, 255, 256, -1, -128, -129, 2**63, 2**64 - 1, 2**64, -(2**64), 3**200)
+    yield from (
+        None,
+        True,
+        False,
+        0,
+        127,
+        128,
+        255,
+        256,
+        -1,
+        -128,
+        -129,
+        2**63,
+        2**64 - 1,
+        2**64,
+        -(2**64),
+        3**200,
+    )
     yield from (0.0, -0.0, 1.5, float("inf"), float("-inf"), 5e-324, 1 + 2j, complex(0.0, -0.0))
-    yield from ("", "ascii", "x" * 31, "x" * 32, "\u00fc\u2603\U0001f40d", "\ud800", b"", b"\0" * 15, b"\xff" * 16)
-    yield from (bytearray(b"array"), (), (1, (2, ())), [], [1, [2]], {}, {"b": 1, "a": [2]}, {1, 2}, frozenset({3}))
+    yield from (
+        "",
+        "ascii",
+        "x" * 31,
+        "x" * 32,
+        "\u00fc\u2603\U0001f40d",
+        "\ud800",
+        b"",
+        b"\0" * 15,
+        b"\xff" * 16,
+    )
+    yield from (
+        bytearray(b"array"),
+        (),
+        (1, (2, ())),
+        [],
+        [1, [2]],
+        {},
+        {"b": 1, "a": [2]},
+        {1, 2},
+        frozenset({3}),
+    )
     yield from (datetime.date(2024, 2, 29), decimal.Decimal("1.10"), collections.OrderedDict(a=1))
     yield from ("large " * 2800, b"\x01\x02" * 8193)
 
 
 def keys_v1():
-    yield from (None, True, 0, -1, 2**64, -(2**100), 0.5, float("inf"), "", "key", "\u2603", "\ud800", b"", b"key")
+    yield from (
+        None,
+        True,
+        0,
+        -1,
+        2**64,
+        -(2**100),
+        0.5,
+        float("inf"),
+        "",
+        "key",
+        "\u2603",
+        "\ud800",
+        b"",
+        b"key",
+    )
     yield from ((), (1, "a", (b"b", None)), frozenset({"a", ("b", 2)}), 1 + 2j)
-    yield from (decimal.Decimal("0.1"), fractions.Fraction(1, 3), uuid.UUID(int=7), pathlib.PurePosixPath("/a/b"))
-    yield from (datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 1, 2, 3, 4), datetime.timedelta(-1, 5))
+    yield from (
+        decimal.Decimal("0.1"),
+        fractions.Fraction(1, 3),
+        uuid.UUID(int=7),
+        pathlib.PurePosixPath("/a/b"),
+    )
+    yield from (
+        datetime.date(2024, 2, 29),
+        datetime.datetime(2024, 2, 29, 1, 2, 3, 4),
+        datetime.timedelta(-1, 5),
+    )
     yield datetime.datetime(2024, 2, 29, tzinfo=datetime.timezone(datetime.timedelta(hours=2)))
     yield datetime.datetime(2024, 2, 28, tzinfo=datetime.timezone.utc)
     yield from (datetime.time(23, 59), "k" * 300, "k" * 66_000)
@@ -87,7 +148,9 @@ def killed_v1(d):
 
 
 def make_killed(path):
-    code = "import os, sys, make_golden as g, pyrsistence as p; g.killed_v1(p.EMDict(sys.argv[1])); os._exit(0)"
+    code = (
+        "import os, sys, make_golden as g, pyrsistence as p; g.killed_v1(p.EMDict(sys.argv[1])); os._exit(0)"
+    )
     subprocess.run([sys.executable, "-c", code, path], cwd=HERE, check=True)
     blocks = path / "log.blocks"
     with open(path / "log", "rb") as log, open(blocks, "wb") as out:

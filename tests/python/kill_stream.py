@@ -4,13 +4,12 @@ Places are fractions of the length, so that the stream needs to know nothing abo
 of a killed process can repeat it on a model. An operation is a list of steps, each of them atomic.
 """
 
-import contextlib
 import mmap
 import random
-import struct
 
-# What the parent reads while the process runs: operations done, phase, number of the last durable checkpoint.
-REPORT = struct.Struct("<QQQ")
+# What the parent reads while the process runs, each 8 bytes that are stored at once.
+DONE, PHASE, CHECKPOINT = range(3)
+REPORT_SIZE = 24
 STARTED, OPENED, SYNCING, CHECKPOINTING = range(4)
 
 
@@ -163,17 +162,25 @@ def run(kind, path, seed, first, report, busy, options):
     """
     import support
 
-    with open(report, "r+b") as file, contextlib.closing(mmap.mmap(file.fileno(), REPORT.size)) as shared:
-        container = support.TYPES["list" if kind == "list" else "dict"](path, **options)
-        number = first
-        while True:
-            checkpoint = container.info.checkpoint
-            REPORT.pack_into(shared, 0, number, OPENED, checkpoint)
-            operation(kind, seed, number)[1](container)
-            number += 1
-            phase = OPENED if busy else between(number)
-            REPORT.pack_into(shared, 0, number, phase, checkpoint)
-            if phase == CHECKPOINTING:
-                container.checkpoint()
-            elif phase == SYNCING:
-                container.sync()
+    shared = map_report(report)
+    container = support.TYPES["list" if kind == "list" else "dict"](path, **options)
+    number = first
+    while True:
+        shared[CHECKPOINT] = container.info.checkpoint
+        shared[PHASE] = OPENED
+        operation(kind, seed, number)[1](container)
+        number += 1
+        shared[DONE] = number
+        if busy:
+            continue
+        shared[PHASE] = phase = between(number)
+        if phase == CHECKPOINTING:
+            container.checkpoint()
+        elif phase == SYNCING:
+            container.sync()
+
+
+def map_report(path):
+    """The fields of the report as numbers that can be assigned."""
+    with open(path, "r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), REPORT_SIZE)).cast("Q")

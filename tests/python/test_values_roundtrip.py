@@ -18,7 +18,21 @@ from support import assert_same, identical
 
 # Around the limits of inline tags, pages (4,096 bytes), extents (16,384) and read-ahead.
 SIZES = [0, 1, 15, 16, 31, 32, 127, 128, 255, 256, 1000, 1300, 2000, 4000, 4050, 4070, 4095, 4096, 4097, 8191]
-SIZES += [8192, 12_000, 16_000, 16_350, 16_380, 16_383, 16_384, 16_385, 20_479, 20_480, 65_535, 65_536, 65_537]
+SIZES += [
+    8192,
+    12_000,
+    16_000,
+    16_350,
+    16_380,
+    16_383,
+    16_384,
+    16_385,
+    20_479,
+    20_480,
+    65_535,
+    65_536,
+    65_537,
+]
 SIZES += [1 << 20, (1 << 20) + 1, 5_000_001]
 
 
@@ -105,12 +119,27 @@ VALUES = [
     None,
     True,
     False,
-    *(sign * (1 << bits) + delta for bits in (0, 7, 8, 31, 32, 63, 64, 65, 127) for sign in (1, -1) for delta in (-1, 0, 1)),
+    *(
+        sign * (1 << bits) + delta
+        for bits in (0, 7, 8, 31, 32, 63, 64, 65, 127)
+        for sign in (1, -1)
+        for delta in (-1, 0, 1)
+    ),
     (1 << 10_000) - 1,
     -(3**6000),
     *(0.0, -0.0, 1.5, float("inf"), float("-inf"), float("nan"), 5e-324, 1.7976931348623157e308),
     *(complex(0.0, -0.0), complex(float("nan"), 1), 1 - 2j),
-    *("", "ascii", "ümlaut", "\u2603", "\U0001f40d" * 9, "nul \0 nul", "\ud800", "pair \udcff\ud83d", "e\u0301 is not \u00e9"),
+    *(
+        "",
+        "ascii",
+        "ümlaut",
+        "\u2603",
+        "\U0001f40d" * 9,
+        "nul \0 nul",
+        "\ud800",
+        "pair \udcff\ud83d",
+        "e\u0301 is not \u00e9",
+    ),
     *(b"", b"\0", bytes(range(256)), bytearray(b"array"), bytearray()),
     *((), [], {}, set(), frozenset(), (((),),), [[[]]], {"": {}}, {(): ()}),
     {1: "int", "1": "str", b"1": "bytes", (1,): "tuple", None: None, frozenset({1}): 1},
@@ -118,7 +147,16 @@ VALUES = [
     {1, "two", (3.0, None), frozenset({4})},
     [1, [2, [3, [4, [5]]]], (6, {7: [8]})],
     *(Color.RED, Color.BLUE, Level.LOW, Access.READ | Access.WRITE, Point(1, "y"), Point(Point(0, 0), [])),
-    *(Integer(7), Text("subclass"), Binary(b"subclass"), Real(0.5), Row((1, 2)), Bag([1]), Table(a=1), Group({1})),
+    *(
+        Integer(7),
+        Text("subclass"),
+        Binary(b"subclass"),
+        Real(0.5),
+        Row((1, 2)),
+        Bag([1]),
+        Table(a=1),
+        Group({1}),
+    ),
     *(Record("r", ["a"]), Slotted(1, [2]), [Record("nested")], OwnEquality("name", 0)),
     *(collections.OrderedDict(b=1, a=2), collections.Counter("hello"), collections.deque([1, 2], maxlen=5)),
     collections.defaultdict(list, {1: [2]}),
@@ -126,7 +164,12 @@ VALUES = [
     datetime.datetime(2024, 10, 27, 2, 30, fold=1),
     datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone(datetime.timedelta(minutes=-90), "name")),
     *(decimal.Decimal("1.10"), decimal.Decimal("-0"), fractions.Fraction(1, 3), uuid.UUID(int=5)),
-    *(pathlib.PurePosixPath("/a/b"), pathlib.PureWindowsPath("C:/x"), re.compile("a+"), array.array("d", [1, 2])),
+    *(
+        pathlib.PurePosixPath("/a/b"),
+        pathlib.PureWindowsPath("C:/x"),
+        re.compile("a+"),
+        array.array("d", [1, 2]),
+    ),
     *(range(3, 9, 2), slice(1, None, 2), Ellipsis, NotImplemented, int, len, collections.OrderedDict),
 ]
 
@@ -166,7 +209,11 @@ def same(value, expected):
 
 def test_one_value_of_everything(store):
     with list_of(store, [VALUES, tuple(VALUES), dict(enumerate(VALUES))]) as found:
-        for value, expected in ((found[0], VALUES), (found[1], tuple(VALUES)), (found[2], dict(enumerate(VALUES)))):
+        for value, expected in (
+            (found[0], VALUES),
+            (found[1], tuple(VALUES)),
+            (found[2], dict(enumerate(VALUES))),
+        ):
             assert type(value) is type(expected) and len(value) == len(expected)
             for key in expected if isinstance(expected, dict) else range(len(expected)):
                 assert same(value[key], expected[key]), key
@@ -227,7 +274,9 @@ def test_large_keys(store, size):
 
 
 @pytest.mark.parametrize("depth", [10, 199, 200, 201, 400])
-@pytest.mark.parametrize("wrap", [lambda v: [v], lambda v: (v,), lambda v: {"k": v}], ids=["list", "tuple", "dict"])
+@pytest.mark.parametrize(
+    "wrap", [lambda v: [v], lambda v: (v,), lambda v: {"k": v}], ids=["list", "tuple", "dict"]
+)
 def test_deep_nesting(store, depth, wrap):
     value = 0
     for _ in range(depth):
@@ -258,7 +307,9 @@ def test_nesting_beyond_all_limits_is_an_error_that_changes_nothing(store):
 def test_shared_objects_stay_shared(store):
     part = ["shared"]
     text = "t" * 100
-    with list_of(store, [[part, part], {"a": part, "b": part}, (part, [part]), [text, text], [[], []]]) as found:
+    with list_of(
+        store, [[part, part], {"a": part, "b": part}, (part, [part]), [text, text], [[], []]]
+    ) as found:
         first, second, third, fourth, fifth = found
         assert first == [part, part] and first[0] is first[1]
         assert second["a"] is second["b"] and third[0] is third[1][0]

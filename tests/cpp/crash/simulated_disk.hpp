@@ -140,6 +140,7 @@ public:
     void turn_off() { off_ = true; }
 
     std::function<void()> on_call;  ///< before each call, and once more in the middle of a sync
+    std::function<void()> in_sync;  ///< in the middle of a sync by the thread that made the disk
 
     std::unique_ptr<os::File> open(const fs::path& path, os::Access) override;
     std::unique_ptr<os::File> create(const fs::path& path) override;
@@ -203,9 +204,10 @@ struct SimulatedDisk::Node {
         return found == durable.pages.end() ? zeros : *found->second;
     }
     /// Pages that may differ from what is durable. Nobody tells of stores through a mapping.
-    std::set<std::uint64_t> candidates() const {
-        if (!mapped_writable) return dirty;
+    std::set<std::uint64_t> unsynced() const {
         auto result = dirty;
+        for (const auto& [number, more] : captured_dirty) result.insert(more.begin(), more.end());
+        if (!mapped_writable) return result;
         const auto end = static_cast<off_t>(size());
         for (off_t at = ::lseek(descriptor, 0, SEEK_DATA); at >= 0 && at < end;) {
             const off_t hole = ::lseek(descriptor, at, SEEK_HOLE);
@@ -223,7 +225,7 @@ struct SimulatedDisk::Node {
     };
     Capture capture() {
         Capture result{++syncs, size(), {}};
-        for (const auto page : candidates()) {
+        for (const auto page : unsynced()) {
             const Page now = read(page);
             if (now != durable_page(page)) result.pages[page] = std::make_shared<const Page>(now);
         }
@@ -233,10 +235,13 @@ struct SimulatedDisk::Node {
     }
     /// Nothing that a later sync has made durable is taken back.
     void commit(const Capture& capture) {
-        captured_dirty.erase(capture.number);
         if (capture.number < last_commit) return;
         last_commit = capture.number;
-        for (const auto& [page, bytes] : capture.pages) durable.pages[page] = bytes;
+        captured_dirty.erase(captured_dirty.begin(), captured_dirty.upper_bound(capture.number));
+        for (const auto& [page, bytes] : capture.pages) {
+            durable.pages[page] = bytes;
+            if (read(page) != *bytes) dirty.insert(page);
+        }
         durable.cut(capture.size);
         sizes.clear();
         note_size();
@@ -245,10 +250,8 @@ struct SimulatedDisk::Node {
     DiskImage::File cut_power(Random& random, const Survival& survival) {
         DiskImage::File result = durable;
         const std::uint64_t now = size();
-        auto pages = candidates();
-        for (const auto& [number, more] : captured_dirty) pages.insert(more.begin(), more.end());
         std::uint64_t place = 0;
-        for (const auto page : pages) {
+        for (const auto page : unsynced()) {
             if (page * kPage < now) mix(result, page, random, survival, place);
         }
         result.cut(choose_size(random, survival));
@@ -321,6 +324,7 @@ public:
             const std::lock_guard lock(disk_.mutex_);
             return node_->capture();
         }();
+        if (disk_.in_sync && std::this_thread::get_id() == disk_.owner_) disk_.in_sync();
         disk_.call();
         const std::lock_guard lock(disk_.mutex_);
         node_->commit(capture);

@@ -18,7 +18,7 @@ protected:
     /// Returns how many calls there were.
     template <class Raw, class Driver>
     unsigned run(Driver driver, unsigned fail_at, bool lasting) {
-        TempDir dir;
+        TempDir dir(true);
         TestFileSystem files;
         const fs::path path = dir / "store";
         std::atomic<unsigned> calls = 0;

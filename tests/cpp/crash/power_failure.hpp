@@ -1,0 +1,237 @@
+// Runs a store on a simulated disk, cuts the power at its calls, and proves of each image that it opens, that
+// check() finds nothing, and that the content is that of an exact prefix of the operations, not shorter than at
+// the last sync. Recoveries are cut off too, and what was recovered goes on working and fails again.
+#pragma once
+
+#include "crash/simulated_disk.hpp"
+#include "crash/workload.hpp"
+
+namespace pyrsistence::test {
+
+struct PowerCounts {
+    std::uint64_t images = 0, in_recovery = 0, in_creation = 0, lost_operations = 0, beyond_sync = 0;
+    unsigned deepest = 0;
+};
+
+/// Sets which disk's checkpoint thread runs on while a call of the store waits for it.
+class WaitForCheckpoint {
+public:
+    explicit WaitForCheckpoint(SimulatedDisk& disk) : outer_(current()) {
+        current() = &disk;
+        storage::Store::set_wait_hooks({[]() -> void* {
+                                            current()->checkpoint_thread().set_free(true);
+                                            return current();
+                                        },
+                                        [](void* disk) {
+                                            static_cast<SimulatedDisk*>(disk)->checkpoint_thread().set_free(false);
+                                        }});
+    }
+    ~WaitForCheckpoint() {
+        current() = outer_;
+        if (!outer_) storage::Store::set_wait_hooks({});
+    }
+    WaitForCheckpoint(const WaitForCheckpoint&) = delete;
+    WaitForCheckpoint& operator=(const WaitForCheckpoint&) = delete;
+
+private:
+    static SimulatedDisk*& current() {
+        static SimulatedDisk* disk = nullptr;
+        return disk;
+    }
+    SimulatedDisk* outer_;
+};
+
+/// A container on a simulated disk: the handle shares the store that is opened first.
+template <class Raw>
+class PoweredStore {
+public:
+    PoweredStore(SimulatedDisk& disk, std::uint64_t log_window) : disk_(disk), waits_(disk), log_window_(log_window) { open(); }
+    ~PoweredStore() {
+        try {
+            close();
+        } catch (const Error&) {
+            // The power may be off.
+        }
+    }
+    PoweredStore(const PoweredStore&) = delete;
+    PoweredStore& operator=(const PoweredStore&) = delete;
+
+    void open() {
+        disk_.checkpoint_thread().set_free(true);
+        storage::StoreOptions options;
+        options.memory_limit = 4 << 20;
+        options.files = &disk_;
+        options.log_window = log_window_;
+        options.hash_seed = 4711;
+        options.on_checkpoint = [this](auto what) { disk_.checkpoint_thread().tell(what); };
+        store_ = storage::Store::open(disk_.path(), options);
+        raw_ = std::make_unique<Raw>(disk_.path(), Options{});
+        disk_.checkpoint_thread().set_free(false);
+    }
+    void close() {
+        disk_.checkpoint_thread().set_free(true);
+        raw_.reset();
+        storage::Store::release(store_);
+    }
+    Raw& operator*() { return *raw_; }
+    Raw* operator->() { return raw_.get(); }
+
+private:
+    SimulatedDisk& disk_;
+    const WaitForCheckpoint waits_;
+    const std::uint64_t log_window_;
+    std::shared_ptr<storage::Store> store_;
+    std::unique_ptr<Raw> raw_;
+};
+
+template <class Model>
+class PowerFailures {
+public:
+    PowerFailures(const fs::path& directory, const Profile& profile, std::uint64_t seed, PowerCounts& counts)
+        : directory_(directory), profile_(profile), random_(seed), counts_(counts) {}
+
+    /// A new store and a chain of power failures. Every image on the way is verified.
+    void run(unsigned failures) {
+        Scene scene{{}, std::make_shared<const Timeline>(Model(profile_), random_()), 0, 0};
+        for (unsigned i = 0; i < failures && !::testing::Test::HasFailure(); ++i) scene = live(scene, 0);
+    }
+
+private:
+    using Raw = typename Model::Raw;
+    using Timeline = History<Model>;
+
+    /// An image, and after how many operations of which timeline it may be.
+    struct Scene {
+        DiskImage image;
+        std::shared_ptr<const Timeline> timeline;
+        std::uint64_t least, most;
+    };
+    /// One store between the power's coming and its failing.
+    struct Life {
+        SimulatedDisk disk;
+        std::shared_ptr<Timeline> timeline;  ///< null while the store is being opened
+        std::vector<Scene> images;           ///< not yet verified
+        unsigned depth;
+        unsigned images_left;                ///< a chance above 1 of going deeper would never end
+        bool in_operation = false;
+    };
+
+    /// Cuts the power at so many calls of 100.
+    void watch(Life& life, unsigned percent) {
+        life.disk.on_call = [this, &life, percent] {
+            if (random_.chance(percent)) take_image(life);
+        };
+    }
+    void take_image(Life& life) {
+        if (life.images_left == 0) return;
+        --life.images_left;
+        const auto& timeline = life.timeline;
+        const std::uint64_t least = timeline ? timeline->durable() : 0, done = timeline ? timeline->done() : 0;
+        life.images.push_back({life.disk.power_cut(random_), nullptr, least, done + (life.in_operation ? 1 : 0)});
+    }
+    void verify_images(Life& life) {
+        const auto images = std::move(life.images);
+        life.images.clear();
+        for (const Scene& scene : images) {
+            if (::testing::Test::HasFailure()) return;
+            live({scene.image, life.timeline, scene.least, scene.most}, life.depth + 1);
+        }
+    }
+
+    /// Opens an image, proves that it is one of the states that it may be, works on it if chance wills, and returns how
+    /// it fails in the end.
+    Scene live(const Scene& begin, unsigned depth) {
+        ++counts_.images;
+        counts_.deepest = std::max(counts_.deepest, depth);
+        const std::string id = "image " + std::to_string(counts_.images) + " of this chain, depth " + std::to_string(depth);
+        SCOPED_TRACE(id);
+        Life life{SimulatedDisk(directory_ / std::to_string(depth), begin.image), nullptr, {}, depth, depth == 0 ? 60u : 4u};
+        const bool goes_on = depth == 0 || (depth < kDeepest && random_.chance(12));
+        watch(life, depth == 0 ? 30 : goes_on ? 8 : random_.chance(5) ? 10 : 0);
+        try {
+            PoweredStore<Raw> store(life.disk, profile_.log_window);
+            if (!recognise(life, begin, *store)) return begin;
+            counts_.in_recovery += life.images.size();
+            if (!goes_on) life.disk.turn_off();
+            verify_images(life);
+            if (!goes_on) return begin;
+            work(life, store);
+            const Scene end = fail(life, store);
+            if (depth > 0) live(end, depth + 1);
+            return end;
+        } catch (const std::exception& error) {
+            ADD_FAILURE() << error.what();
+            return begin;
+        }
+    }
+
+    bool recognise(Life& life, const Scene& begin, const Raw& raw) {
+        raw.check();
+        const auto found = begin.timeline->find(Model::digest(raw), begin.least, begin.most);
+        if (!found) {
+            const auto elsewhere = begin.timeline->find(Model::digest(raw), 0, begin.timeline->done());
+            ADD_FAILURE() << raw.size() << " entries are not the state after " << begin.least << " to " << begin.most << " operations, "
+                          << (elsewhere ? "but after " + std::to_string(*elsewhere) : "or of any other number");
+            return false;
+        }
+        counts_.lost_operations += *found < begin.most;
+        counts_.beyond_sync += *found > begin.least;
+        life.timeline = std::make_shared<Timeline>(begin.timeline->at(*found), random_());
+        return true;
+    }
+
+    /// Operations, with what makes them durable in between; every image is verified before more becomes so.
+    void work(Life& life, PoweredStore<Raw>& store) {
+        Turns& turns = life.disk.checkpoint_thread();
+        life.disk.in_sync = [&] { turns.give(unsigned(random_.below(4))); };
+        for (auto left = random_.below(life.depth == 0 ? 2 * profile_.operations : 60); left > 0; --left) {
+            life.in_operation = true;
+            life.timeline->step(*store);
+            life.in_operation = false;
+            if (turns.alive() && random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
+            if (random_.below(100) < (life.depth == 0 ? 2 : 1)) take_image(life);
+            verify_images(life);
+            if (::testing::Test::HasFailure()) return;
+            const auto dice = random_.below(1000);
+            if (dice < 20) make_durable(life, [&] { store->sync(); });
+            else if (dice < 28) make_durable(life, [&] { store->checkpoint(); });
+            else if (dice < 31) make_durable(life, [&] { store->compact(); });
+            else if (dice < 34) {
+                make_durable(life, [&] { store.close(); });
+                store.open();
+            }
+        }
+    }
+    template <class Call>
+    void make_durable(Life& life, Call&& call) {
+        call();
+        verify_images(life);
+        life.timeline->set_durable();
+        if (random_.chance(20)) take_image(life);
+        verify_images(life);
+    }
+
+    /// Cuts the power for good, sometimes after the store was closed.
+    Scene fail(Life& life, PoweredStore<Raw>& store) {
+        if (random_.chance(10)) {
+            store.close();
+            verify_images(life);
+            life.timeline->set_durable();
+        }
+        life.images_left = 1;
+        take_image(life);
+        Scene end = std::move(life.images.back());
+        life.images.pop_back();
+        end.timeline = life.timeline;
+        life.disk.turn_off();
+        return end;
+    }
+
+    static constexpr unsigned kDeepest = 6;
+    const fs::path directory_;
+    const Profile& profile_;
+    Random random_;
+    PowerCounts& counts_;
+};
+
+}  // namespace pyrsistence::test
