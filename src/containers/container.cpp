@@ -73,7 +73,8 @@ void relocate_container(storage::Store& store, ContainerId id, PageId limit) {
 }  // namespace
 
 Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options) : path_(path) {
-    storage::StoreOptions store_options{options, nullptr};
+    storage::StoreOptions store_options;
+    static_cast<Options&>(store_options) = options;
     store_ = storage::Store::open(path, store_options);
     read_only_ = options.mode == Mode::read;
     try {

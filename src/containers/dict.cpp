@@ -39,6 +39,7 @@ RecordHeader header(DictOp op, ContainerId id, const storage::ExtentRef* extent 
 struct Found {
     EntryId id = 0;
     Bytes entry;
+    structures::HashIndex::Place place;  ///< in the index, if nothing was found
 };
 
 bool starts_with(Bytes entry, Bytes identity) {
@@ -49,17 +50,19 @@ bool starts_with(Bytes entry, Bytes identity) {
 Found find_entry(Pager& pager, const std::byte* root, std::uint64_t hash, Bytes identity) {
     const structures::Tree entries = DictRoot::entries(pager, root);
     Found found;
-    DictRoot::index(pager, root).find(hash, [&](EntryId id) {
+    const auto is_it = [&](EntryId id) {
         const Record record = entries.find(id);
         if (record.stored.empty()) {
             throw CorruptionError("the index names entry " + std::to_string(id) +
-                                  ", which does not exist; verify(repair=True) rebuilds the index");
+                                  ", which does not exist; copy its items into a new store; iterating needs no index");
         }
         const Bytes entry = entries.resolve(record);
         if (!starts_with(entry, identity)) return false;
-        found = {id, entry};
+        found.id = id;
+        found.entry = entry;
         return true;
-    });
+    };
+    DictRoot::index(pager, root).find(hash, is_it, found.place);
     return found;
 }
 
@@ -84,7 +87,7 @@ void erase(WriteStep& step, ContainerId container, EntryId id, std::uint64_t has
     std::byte* root = step.change(container);
     if (!DictRoot::entries(step.pager(), root).erase_id(id) || !DictRoot::index(step.pager(), root).erase(hash, id)) {
         throw CorruptionError("entry " + std::to_string(id) +
-                              " and the index disagree; verify(repair=True) rebuilds the index");
+                              " and the index disagree; copy its items into a new store; iterating needs no index");
     }
 }
 
@@ -94,8 +97,13 @@ void clear(WriteStep& step, ContainerId container) {
     DictRoot::index(step.pager(), root).clear();
 }
 
-void commit_add(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload) {
-    add(step, container, id, hash, payload.record());
+void commit_add(WriteStep& step, ContainerId container, Found& found, std::uint64_t hash, Bytes entry) {
+    const Payload payload(step, entry);
+    std::byte* root = step.change(container);
+    const EntryId id = DictRoot::next_id(root);
+    DictRoot::set_next_id(root, id + 1);
+    DictRoot::entries(step.pager(), root).put(id, payload.record());
+    DictRoot::index(step.pager(), root).insert(found.place, hash, id);
     step.commit(header(DictOp::add, container, payload.logged_extent()).u48(id).u64(hash), payload.logged_bytes());
 }
 
@@ -180,7 +188,7 @@ void containers::DictRoot::check(Pager& pager, const std::byte* root, std::uint6
     slots.check(SlotCheck(tree, hash_seed), mark_page);
     if (slots.size() != tree.size()) {
         throw CorruptionError("the index has " + std::to_string(slots.size()) + " slots for " +
-                              std::to_string(tree.size()) + " entries; verify(repair=True) rebuilds it");
+                              std::to_string(tree.size()) + " entries; copy its items into a new store; iterating needs no index");
     }
 }
 
@@ -227,10 +235,9 @@ bool RawDict::set(const DictEntry& entry) {
     const Bytes identity = entry.bytes.first(entry.identity_size);
     const std::uint64_t hash = codec::key_hash(identity, open.hash_seed());
     WriteStep step(open);
-    const Found found = find_entry(step.pager(), step.root(id_), hash, identity);
+    Found found = find_entry(step.pager(), step.root(id_), hash, identity);
     if (found.id == 0) {
-        const Payload payload(step, entry.bytes);
-        commit_add(step, id_, DictRoot::next_id(step.root(id_)), hash, payload);
+        commit_add(step, id_, found, hash, entry.bytes);
         return true;
     }
     Bytes bytes = entry.bytes;
@@ -252,13 +259,12 @@ bool RawDict::insert(const DictEntry& entry, Buffer& existing) {
     const Bytes identity = entry.bytes.first(entry.identity_size);
     const std::uint64_t hash = codec::key_hash(identity, open.hash_seed());
     WriteStep step(open);
-    const Found found = find_entry(step.pager(), step.root(id_), hash, identity);
+    Found found = find_entry(step.pager(), step.root(id_), hash, identity);
     if (found.id != 0) {
         existing.assign(value_of(found.entry, identity.size()));
         return false;
     }
-    const Payload payload(step, entry.bytes);
-    commit_add(step, id_, DictRoot::next_id(step.root(id_)), hash, payload);
+    commit_add(step, id_, found, hash, entry.bytes);
     return true;
 }
 

@@ -142,6 +142,7 @@ void Store::open_files() {
     else if (options_.mode == Mode::truncate) {
         Meta::read(*files_.open(path_ / kData, os::Access::read_only), path_.string());
         files_.remove(path_ / kData);
+        if (!temporary()) files_.sync_directory(path_);  // the old data must not come back beside a new log
         create_files();
     }
     const os::Access access = read_only() ? os::Access::read_only : os::Access::read_write;
@@ -179,6 +180,7 @@ void Store::create_files() {
     if (!temporary()) {
         log_file->sync();
         data->sync();
+        files_.sync_directory(path_);  // a durable rename must not come before the log's name
     }
     files_.rename(path_ / kNewData, path_ / kData);
     if (!temporary()) files_.sync_directory(path_);

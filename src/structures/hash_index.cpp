@@ -17,7 +17,7 @@ void HashIndex::validate(const std::byte* bucket, PageId id, PageId) {
     for (unsigned i = 1; ordered && i < n; ++i) ordered = tag_at(bucket, i - 1) <= tag_at(bucket, i);
     if (!ordered) {
         throw CorruptionError("page " + std::to_string(id) +
-                              " of data: a bucket out of order; verify(repair=True) rebuilds the index");
+                              " of data: a bucket out of order; copy its items into a new store; iterating needs no index");
     }
 }
 
@@ -35,11 +35,20 @@ void HashIndex::insert(std::uint64_t hash, EntryId id) {
     if (spine_.empty()) spine_.plant();
     const std::uint64_t tag = tag_of(hash);
     Path path = to_tag(tag);
+    const std::byte* bucket = spine_.leaf(path.leaf);
+    insert_at(path, first_not_below(bucket, storage::page_count(bucket), tag + 1, path.bounds), tag, id);
+}
+
+void HashIndex::insert(Place& place, std::uint64_t hash, EntryId id) {
+    if (!place.known) return insert(hash, id);
+    insert_at(place.path, place.slot, tag_of(hash), id);
+}
+
+void HashIndex::insert_at(Path& path, unsigned at, std::uint64_t tag, EntryId id) {
     std::byte* bucket = spine_.writable_leaf(path);
-    const unsigned n = storage::page_count(bucket);
     spine_.add_entries(path, 1);
-    if (n == kCapacity) return split(path, tag, id);
-    put(bucket, first_not_below(bucket, n, tag + 1, path.bounds), tag, id);
+    if (storage::page_count(bucket) == kCapacity) return split(path, at, tag, id);
+    put(bucket, at, tag, id);
 }
 
 /// Where to cut a full bucket into which a slot goes at place `at`: behind a slot that was inserted just
@@ -50,9 +59,8 @@ unsigned HashIndex::split_place(const std::byte* bucket, unsigned at, EntryId id
     return ascending ? at : kCapacity / 2;
 }
 
-void HashIndex::split(Path& path, std::uint64_t tag, EntryId id) {
+void HashIndex::split(Path& path, unsigned at, std::uint64_t tag, EntryId id) {
     std::byte* left = spine_.writable_leaf(path);
-    const unsigned at = first_not_below(left, kCapacity, tag + 1, path.bounds);
     const unsigned keep = split_place(left, at, id);
     PageId right_id;
     std::byte* right = spine_.pager().allocate(storage::PageKind::bucket, 0, right_id);

@@ -22,28 +22,49 @@ public:
 
     std::uint64_t size() const { return RootField::entries(spine_.root()); }
 
+    /// Where a hash that was not found belongs; valid until the index changes.
+    struct Place {
+        Path path;
+        unsigned slot = 0;
+        bool known = false;
+    };
+
     /// The first id stored under the hash that `accept(id)` confirms. Expected O(log n), one page
     /// per level; ids of hashes that share their top 40 bits are offered too.
     template <class Accept>
     std::optional<EntryId> find(std::uint64_t hash, Accept&& accept) const {
+        Place ignored;
+        return find(hash, accept, ignored);
+    }
+    /// The same; `place` is where insert() may put the hash if it is not found.
+    template <class Accept>
+    std::optional<EntryId> find(std::uint64_t hash, Accept&& accept, Place& place) const {
         if (spine_.empty()) return std::nullopt;
         const std::uint64_t tag = tag_of(hash);
-        Path path = before_tag(tag);
+        Path& path = place.path;
+        path = before_tag(tag);
+        place.known = true;
         const std::size_t likely = kSlots + kSlot * likely_slot(path.bounds, tag);
         spine_.prefetch(path.leaf, likely - std::min<std::size_t>(likely, 64));
         spine_.prefetch(path.leaf, likely);
         for (;;) {
             const std::byte* bucket = spine_.leaf(path.leaf);
             const unsigned n = storage::page_count(bucket);
-            for (unsigned i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
+            unsigned& i = place.slot;
+            for (i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
                 if (tag_at(bucket, i) != tag) return std::nullopt;
                 const EntryId id = id_at(bucket, i);
                 if (accept(id)) return id;
             }
+            if (tag < path.bounds.high) return std::nullopt;  // the next bucket begins above
+            place.known = false;
             if (!spine_.next_leaf(path)) return std::nullopt;
+            path.bounds = {};
         }
     }
     void insert(std::uint64_t hash, EntryId id);
+    /// Inserts where find() did not find the hash.
+    void insert(Place& place, std::uint64_t hash, EntryId id);
     /// False if the pair is not there.
     bool erase(std::uint64_t hash, EntryId id);
     void clear();
@@ -91,7 +112,8 @@ private:
     static constexpr Bounds kTags{0, std::uint64_t{1} << 40};
     static void put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id);
     static unsigned split_place(const std::byte* bucket, unsigned at, EntryId id);
-    void split(Path& path, std::uint64_t tag, EntryId id);
+    void insert_at(Path& path, unsigned at, std::uint64_t tag, EntryId id);
+    void split(Path& path, unsigned at, std::uint64_t tag, EntryId id);
     void erase_slot(Path& path, unsigned i);
 
     Spine<false> spine_;
@@ -102,7 +124,7 @@ void HashIndex::check(Visit&& visit, PageVisit&& page) const {
     std::uint64_t entries = 0, previous = 0;
     const auto fault = [](PageId id, const char* what) {
         throw CorruptionError("page " + std::to_string(id) + " of data: " + what +
-                              "; verify(repair=True) rebuilds the index");
+                              "; copy its items into a new store; iterating needs no index");
     };
     const auto on_bucket = [&](PageId id) {
         page(id);

@@ -41,6 +41,9 @@ struct Path {
     Bounds bounds{};  ///< of the keys in the leaf, after to_key()
 };
 
+[[noreturn]] void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level);
+[[noreturn]] void too_high(unsigned height);
+
 template <bool kCounted>
 class Spine {
 public:
@@ -203,20 +206,13 @@ private:
     const std::byte* expect(PageId id, storage::PageKind kind, unsigned level) const {
         const std::byte* page = pager_.read(id);
         if (storage::page_kind(page) != kind || storage::page_level(page) != level) [[unlikely]] {
-            throw CorruptionError("page " + std::to_string(id) + " of data: kind " +
-                                  std::to_string(int(storage::page_kind(page))) + " level " +
-                                  std::to_string(storage::page_level(page)) + " where kind " +
-                                  std::to_string(int(kind)) + " level " + std::to_string(level) +
-                                  " belongs; run verify() on the store");
+            misplaced(page, id, kind, level);
         }
         return page;
     }
     unsigned checked_height() const {
         const unsigned height = RootField::height(root_);
-        if (height > kMaxHeight) {
-            throw CorruptionError("a tree of height " + std::to_string(height) + " in data; at most " +
-                                  std::to_string(kMaxHeight) + " are possible; run verify() on the store");
-        }
+        if (height > kMaxHeight) [[unlikely]] too_high(height);
         return height;
     }
     const std::byte* node(const Path& path, unsigned depth) const {
@@ -271,7 +267,7 @@ private:
     }
     void grow(PageId right, std::uint64_t key, std::uint64_t entries) {
         const unsigned height = RootField::height(root_) + 1;
-        if (height > kMaxHeight) throw CorruptionError("a tree grew beyond its greatest height");
+        if (height > kMaxHeight) too_high(height);
         PageId id;
         std::byte* top = pager_.allocate(kInnerKind, height, id);
         Node::insert(top, 0, RootField::page(root_), 0, RootField::entries(root_) - entries);

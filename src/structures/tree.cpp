@@ -19,6 +19,18 @@ namespace {
 
 }  // namespace
 
+void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level) {
+    throw CorruptionError("page " + std::to_string(id) + " of data: kind " +
+                          std::to_string(int(storage::page_kind(page))) + " level " +
+                          std::to_string(storage::page_level(page)) + " where kind " + std::to_string(int(kind)) +
+                          " level " + std::to_string(level) + " belongs; restore a backup");
+}
+
+void too_high(unsigned height) {
+    throw CorruptionError("a tree of height " + std::to_string(height) + " in data; at most " +
+                          std::to_string(kMaxHeight) + " are possible; restore a backup");
+}
+
 template <bool kCounted>
 void InnerNode<kCounted>::validate(const std::byte* node, PageId id, PageId page_count) {
     const unsigned n = storage::page_count(node);
@@ -130,16 +142,20 @@ void Tree::put(EntryId id, const Record& record) {
     const std::byte* leaf = spine_.leaf(path.leaf);
     const auto slot = slot_of_id(leaf, id);
     if (slot && !Leaf::hole(leaf, *slot)) return place(path, *slot, record, false);
-    append_id(id, record);
+    append_id(path, id, record);
 }
 
-void Tree::append_id(EntryId id, const Record& record) {
-    Path path = spine_.to_key(id);
+/// The path leads to the last leaf.
+void Tree::append_id(Path& path, EntryId id, const Record& record) {
     const std::byte* leaf = spine_.leaf(path.leaf);
     const std::uint64_t after = Leaf::base(leaf) + Leaf::slots(leaf);
     if (id < after) bad_page(path.leaf, "an id that is used a second time");
     if (id == after) return place(path, Leaf::slots(leaf), record, true);
-    if ((id - after + 1) * Leaf::kSlot + record.stored.size() > Leaf::room(leaf)) return start_leaf(path, id, record);
+    if ((id - after + 1) * Leaf::kSlot + record.stored.size() > Leaf::room(leaf)) {
+        spine_.add_entries(path, 1);
+        if (record.external) RootField::add_extents(spine_.root(), 1);
+        return start_leaf(path, id, record);
+    }
     std::byte* page = spine_.writable_leaf(path);
     for (std::uint64_t i = after; i < id; ++i) Leaf::open(page, Leaf::slots(page));
     place(path, Leaf::slots(page), record, true);
@@ -164,22 +180,23 @@ void Tree::place(Path& path, unsigned slot, const Record& record, bool insert) {
     if (!insert) merge_if_small(path);
 }
 
-/// A new last leaf that begins with this id.
-void Tree::start_leaf(Path& path, EntryId id, const Record& record) {
+/// A new last leaf that begins with this record. REQUIRES: the record is counted already.
+void Tree::start_leaf(Path& path, EntryId base, const Record& record) {
     PageId right_id;
     std::byte* right = spine_.pager().allocate(storage::PageKind::leaf, 0, right_id);
-    if (key_ == Key::id) Leaf::set_base(right, id);
+    Leaf::set_base(right, base);
     Leaf::open(right, 0);
     Leaf::fill(right, 0, record);
-    if (record.external) RootField::add_extents(spine_.root(), 1);
-    spine_.add_entries(path, 1);
-    spine_.insert_leaf(path, right_id, key_ == Key::id ? id : 0, 1);
+    spine_.insert_leaf(path, right_id, base, 1);
 }
 
 /// Splits the leaf around a record that does not fit. Appending leaves the old leaf full;
 /// otherwise the bytes are halved. place() has counted the record already.
 void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
     std::byte* left = spine_.writable_leaf(path);
+    if (insert && slot == Leaf::slots(left)) {
+        return start_leaf(path, key_ == Key::id ? Leaf::base(left) + slot : 0, record);
+    }
     std::byte copy[storage::kPageSize];
     std::memcpy(copy, left, sizeof copy);
     const unsigned n = Leaf::slots(copy);
@@ -189,13 +206,9 @@ void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
         return Leaf::record(copy, i - (insert && i > slot));
     };
     unsigned keep = 0;
-    if (insert && slot == n) {
-        keep = n;
-    } else {
-        std::size_t bytes = 0, total = 0;
-        for (unsigned i = 0; i < count; ++i) total += Leaf::kSlot + item(i).stored.size();
-        while (keep + 1 < count && bytes < total / 2) bytes += Leaf::kSlot + item(keep++).stored.size();
-    }
+    std::size_t bytes = 0, total = 0;
+    for (unsigned i = 0; i < count; ++i) total += Leaf::kSlot + item(i).stored.size();
+    while (keep + 1 < count && bytes < total / 2) bytes += Leaf::kSlot + item(keep++).stored.size();
     PageId right_id;
     std::byte* right = spine_.pager().allocate(storage::PageKind::leaf, 0, right_id);
     const EntryId base = key_ == Key::id ? Leaf::base(copy) + keep : 0;

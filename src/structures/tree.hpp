@@ -82,8 +82,8 @@ private:
     [[noreturn]] static void bad_count(PageId page);
     void place(Path& path, unsigned slot, const Record& record, bool insert);
     void split(Path& path, unsigned slot, const Record& record, bool insert);
-    void start_leaf(Path& path, EntryId id, const Record& record);
-    void append_id(EntryId id, const Record& record);
+    void start_leaf(Path& path, EntryId base, const Record& record);
+    void append_id(Path& path, EntryId id, const Record& record);
     void erase_slots(Path& path, unsigned slot, unsigned count);
     void trim_holes(std::byte* leaf);
     void merge_if_small(const Path& path);

@@ -188,7 +188,7 @@ private:
             life.in_operation = true;
             life.timeline->step(*store);
             life.in_operation = false;
-            if (turns.alive() && random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
+            if (random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
             if (random_.below(100) < (life.depth == 0 ? 2 : 1)) take_image(life);
             verify_images(life);
             if (::testing::Test::HasFailure()) return;

@@ -13,6 +13,7 @@ constexpr Profile kMixed{"mixed sizes", 150, 60, 20'000, 60, false, 200, kSmall,
 constexpr Profile kExtents{"extents", 40, 3000, 200 << 10, 200, false, 20, 256 << 10, 80, 0.2};
 constexpr Profile kBatches{"batches", 1000, 100, 4000, 10, false, 1500, kSmall, 60, 0.2};
 constexpr Profile kManyPages{"more pages than frames", 9000, 700, 700, 0, false, 1500, 1 << 20, 300, 0.05};
+constexpr Profile kCreation{"creation", 20, 100, 2000, 100, false, 20, kSmall, 3, 0.1};
 
 class PowerFailureTest : public ::testing::Test {
 protected:
@@ -26,7 +27,7 @@ protected:
     void chain(const Profile& profile, std::uint64_t seed, PowerCounts& total) {
         SCOPED_TRACE(std::string(Model::kName) + ", " + profile.name + ", PYRSISTENCE_CRASH_CHAIN=" + std::to_string(seed));
         PowerCounts counts;
-        PowerFailures<Model>(directory_, profile, seed, counts).run(8);
+        PowerFailures<Model>(directory_, profile, seed, counts).run(profile.operations < 10 ? 1 : 8);
         total.images += counts.images;
         total.in_recovery += counts.in_recovery;
         total.lost_operations += counts.lost_operations;
@@ -62,6 +63,7 @@ TEST_F(PowerFailureTest, DictOfEqualRecords) { chains<DictModel>(kEqualRecords);
 TEST_F(PowerFailureTest, DictOfMixedSizes) { chains<DictModel>(kMixed); }
 TEST_F(PowerFailureTest, DictOfExtents) { chains<DictModel>(kExtents); }
 TEST_F(PowerFailureTest, DictOfBatches) { chains<DictModel>(kBatches); }
+TEST_F(PowerFailureTest, Creation) { chains<ListModel>(kCreation); }
 TEST_F(PowerFailureTest, DictOfManyPages) { chains<DictModel>(kManyPages); }
 
 }  // namespace

@@ -111,10 +111,6 @@ public:
         alive_ = what == Checkpoint::starts;
         changed_.notify_all();
     }
-    bool alive() {
-        const std::lock_guard lock(mutex_);
-        return alive_;
-    }
 
 private:
     std::mutex mutex_;
