@@ -33,6 +33,7 @@ PyTypeObject* dict_type = nullptr;
 
 LazyAttribute compare{"pyrsistence._mapping", "equal"};
 LazyAttribute describe{"pyrsistence._mapping", "describe"};
+LazyAttribute to_pair{"pyrsistence._mapping", "pair"};
 
 bool overrides_get(PyObject* self) { return overrides(self, dict_type, &PyMappingMethods::mp_subscript); }
 bool overrides_set(PyObject* self) { return overrides(self, dict_type, &PyMappingMethods::mp_ass_subscript); }
@@ -100,6 +101,23 @@ nb::object call_missing(PyObject* self, PyObject* key) {
     if (!PyErr_ExceptionMatches(PyExc_AttributeError)) raise_pending();
     PyErr_Clear();
     return {};
+}
+
+/// Stores the pairs of an iterable, one operation each. What is no pair is left to Python, for its errors.
+PyObject* store_pairs(PyObject* self, PyObject* iterable) {
+    constexpr Py_ssize_t kPoll = 1024;  // pairs between looks for signals
+    const nb::object iterator = own(PyObject_GetIter(iterable));
+    for (Py_ssize_t position = 0;; ++position) {
+        nb::object element = nb::steal(PyIter_Next(iterator.ptr()));
+        if (!element.is_valid()) break;
+        if (!PyTuple_CheckExact(element.ptr()) || PyTuple_GET_SIZE(element.ptr()) != 2) {
+            element = to_pair(own(PyLong_FromSsize_t(position)), element);
+        }
+        set(collection_of(self), PyTuple_GET_ITEM(element.ptr(), 0), PyTuple_GET_ITEM(element.ptr(), 1));
+        if (position % kPoll == 0) checked(PyErr_CheckSignals());
+    }
+    if (PyErr_Occurred()) raise_pending();
+    Py_RETURN_NONE;
 }
 
 // --- slots
@@ -320,6 +338,7 @@ std::vector<PyMethodDef> methods() {
         {"setdefault", fast(guarded<&setdefault>), METH_FASTCALL, kSetDefaultDoc},
         {"clear", guarded<&clear>, METH_NOARGS, kClearDoc},
         {"__reversed__", guarded<&reversed>, METH_NOARGS, kReversedDoc},
+        {"_store_pairs", guarded<&store_pairs>, METH_O, nullptr},
         {"_values", guarded<&entries<Part::values, false>>, METH_NOARGS, nullptr},
         {"_items", guarded<&entries<Part::items, false>>, METH_NOARGS, nullptr},
         {"_reversed_values", guarded<&entries<Part::values, true>>, METH_NOARGS, nullptr},

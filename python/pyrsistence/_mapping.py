@@ -109,7 +109,7 @@ def items(self):
     return ItemsView(self)
 
 
-def _pair(position, element):
+def pair(position, element):
     try:
         element = tuple(element)
     except TypeError:
@@ -134,17 +134,18 @@ def update(self, other=(), /, **kwargs):
     3
     """
     if type(other) is dict or type(other) is EMDict:
-        for key, value in other.items():
-            self[key] = value
+        pairs = other.items()
     elif hasattr(other, "keys"):
-        for key in other.keys():  # noqa: SIM118 - all that is known of `other` is that it has keys()
-            self[key] = other[key]
+        pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118 - all that is known is keys()
     else:
-        for position, element in enumerate(other):
-            key, value = _pair(position, element)
-            self[key] = value
-    for key, value in kwargs.items():
-        self[key] = value
+        pairs = other
+    for source in (pairs, kwargs.items()):
+        if type(self).__setitem__ is EMDict.__setitem__:
+            EMDict._store_pairs(self, source)
+        else:
+            for position, element in enumerate(source):
+                key, value = pair(position, element)
+                self[key] = value
 
 
 def _temporary(like):

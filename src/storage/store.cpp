@@ -279,21 +279,30 @@ void Store::run_checkpoint(Meta next, std::uint64_t log_sequence) {
     end_checkpoint(next, error);
 }
 
+/// Nobody goes back behind the seal of this epoch any more.
+void Store::drop_seals(std::uint64_t epoch) {
+    while (seals_.front() != epoch) {
+        pager_->drop(seals_.front());
+        seals_.erase(seals_.begin());
+    }
+    try {
+        pager_->trim();
+    } catch (const StorageError&) {
+        // The tail stays; the next checkpoint tries again.
+    }
+}
+
 void Store::end_checkpoint(const Meta& next, std::exception_ptr error) {
     checkpoint_error_ = error;
     error_reported_ = false;
     if (!error) {
         meta_ = next;
         writing_ = true;
-        while (seals_.front() != next.pages.epoch) {
-            pager_->drop(seals_.front());
-            seals_.erase(seals_.begin());
-        }
         log_->confirm(next.checkpoint);
         try {
-            pager_->trim();
-        } catch (const StorageError&) {
-            // The tail stays; the next checkpoint tries again.
+            drop_seals(next.pages.epoch);
+        } catch (...) {
+            poison_ = std::current_exception();
         }
     }
     checkpoint_running_ = false;
@@ -454,7 +463,12 @@ void Store::close() {
     const bool opened = log_ != nullptr;
     try {
         if (opened && !poison_ && !temporary() && !read_only()) {
-            if (dirty()) checkpoint_and_wait(lock);
+            if (dirty()) {
+                checkpoint_and_wait(lock);
+                // The space map's own pages may be all that keeps the file long; a checkpoint moves them.
+                const bool loose = pager_->page_count() > 2 * pager_->live_pages() + 32;
+                if (loose) checkpoint_and_wait(lock);
+            }
             if (writing_) {
                 log_->shrink();
                 pager_->trim(true);

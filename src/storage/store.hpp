@@ -150,7 +150,7 @@ public:
 
     const os::fs::path& path() const noexcept { return path_; }
     bool read_only() const noexcept { return options_.mode == Mode::read; }
-    std::uint64_t hash_seed() const noexcept { return meta_.hash_seed; }
+    std::uint64_t hash_seed() const noexcept { return hash_seed_; }
 
     /// The container with this name and type, created if missing and the store may be written.
     /// Throws FormatError if it is of another type, NotFoundError if it may not be created.
@@ -218,6 +218,7 @@ private:
     void tell(StoreOptions::Checkpoint what) const {
         if (options_.on_checkpoint) options_.on_checkpoint(what);
     }
+    void drop_seals(std::uint64_t epoch);
     void end_checkpoint(const Meta& next, std::exception_ptr error);
     void checkpoint_and_wait(Guard& lock, std::uint64_t sequences_skipped = 0);
     void wait(Guard& lock, const std::function<bool()>& until);
@@ -236,6 +237,7 @@ private:
     std::unique_ptr<Log> log_;
     Meta meta_;                         ///< the last durable checkpoint
     CatalogRoot catalog_;
+    std::uint64_t hash_seed_ = 0;       ///< of meta_, which changes; read without the lock
     std::vector<std::uint64_t> seals_;  ///< epochs of the seals that are held, oldest first
     std::uint64_t generation_ = 0;      ///< of the log, the highest so far
     std::uint64_t sequence_ = 0;        ///< at least this for the next record, when no generation runs

@@ -150,6 +150,7 @@ void Store::open_files() {
     Meta::read(*data_, path_.string());
     log_file_ = files_.open(path_ / kLog, access);
     load();
+    hash_seed_ = meta_.hash_seed;
     // Records that were replayed must be durable in a new generation before anything new happens.
     if (!read_only() && dirty()) {
         Guard lock(mutex_);

@@ -88,6 +88,7 @@ public:
         given_ = calls;
         changed_.notify_all();
         changed_.wait(lock, [this] { return !alive_ || (waiting_ && given_ == 0); });
+        given_ = 0;
     }
     void set_free(bool free) {
         const std::lock_guard lock(mutex_);
