@@ -105,16 +105,15 @@ nb::object call_missing(PyObject* self, PyObject* key) {
 
 /// Stores the pairs of an iterable, one operation each. What is no pair is left to Python, for its errors.
 PyObject* store_pairs(PyObject* self, PyObject* iterable) {
-    constexpr Py_ssize_t kPoll = 1024;  // pairs between looks for signals
     const nb::object iterator = own(PyObject_GetIter(iterable));
-    for (Py_ssize_t position = 0;; ++position) {
+    SignalPoll poll;
+    for (Py_ssize_t position = 0;; ++position, poll.step()) {
         nb::object element = nb::steal(PyIter_Next(iterator.ptr()));
         if (!element.is_valid()) break;
         if (!PyTuple_CheckExact(element.ptr()) || PyTuple_GET_SIZE(element.ptr()) != 2) {
             element = to_pair(own(PyLong_FromSsize_t(position)), element);
         }
         set(collection_of(self), PyTuple_GET_ITEM(element.ptr(), 0), PyTuple_GET_ITEM(element.ptr(), 1));
-        if (position % kPoll == 0) checked(PyErr_CheckSignals());
     }
     if (PyErr_Occurred()) raise_pending();
     Py_RETURN_NONE;

@@ -322,6 +322,11 @@ PyObject* checkpoint(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
+PyObject* compact(PyObject* self, PyObject*) {
+    Engine(collection_of(self)).without_gil([](Container& engine) { engine.compact(); });
+    Py_RETURN_NONE;
+}
+
 PyObject* check(PyObject* self, PyObject*) {
     Engine(collection_of(self)).without_gil([](Container& engine) { engine.check(); });
     Py_RETURN_NONE;
@@ -451,11 +456,30 @@ Happens by itself whenever the log is full and on close. Raises ReadOnlyError or
 ...     d.info.log_bytes
 0)";
 
+constexpr const char* kCompactDoc = R"(compact($self, /)
+--
+
+Give the free space inside the data file back to the file system: move what lies at its end to free places.
+
+Space that deleted and replaced entries leave is used again by itself, and a free end of the file is cut off;
+this closes the gaps in between. Other threads go on meanwhile. Takes time in proportion to the pages moved.
+Durable when it returns. Raises ReadOnlyError or StorageError.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:
+...     d.update((i, "x" * 100) for i in range(10_000))
+...     for i in range(9_000):
+...         del d[i]
+...     d.compact()
+...     d.info.data_bytes < 1_000_000
+True)";
+
 #define PYRSISTENCE_VERIFY_DOC(name)                                                                         \
     name "($self, /)\n--\n\n"                                                                                \
          "Read the whole store and prove that it is sound; raise CorruptionError, naming file and page, if " \
          "not.\n\n"                                                                                          \
-         "Takes time in proportion to the size of the store. Never unpickles anything.\n\n"                  \
+         "Takes time in proportion to the size of the store. Never unpickles anything. "                      \
+         "check() and verify() are two names for it.\n\n"                                                   \
          ">>> import pyrsistence\n"                                                                          \
          ">>> with pyrsistence.EMDict(None) as d:\n"                                                         \
          "...     d." name "()"
@@ -480,6 +504,7 @@ const PyMethodDef kMethods[] = {
     {"close", guarded<&close>, METH_NOARGS, kCloseDoc},
     {"sync", guarded<&sync>, METH_NOARGS, kSyncDoc},
     {"checkpoint", guarded<&checkpoint>, METH_NOARGS, kCheckpointDoc},
+    {"compact", guarded<&compact>, METH_NOARGS, kCompactDoc},
     {"check", guarded<&check>, METH_NOARGS, PYRSISTENCE_VERIFY_DOC("check")},
     {"verify", guarded<&check>, METH_NOARGS, PYRSISTENCE_VERIFY_DOC("verify")},
     {"__enter__", guarded<&enter>, METH_NOARGS, kEnterDoc},

@@ -181,11 +181,13 @@ bool overrides(PyObject* self, PyTypeObject* base, Slot PySequenceMethods::* slo
 /// Makes an iterator type or the like, which lives as long as the process and is not added to the module.
 PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyType_Slot> slots);
 
-/// Lets signal handlers run now and then in a long loop: call once per element.
+/// Lets signal handlers and other threads run now and then in a long loop: call once per element.
 class SignalPoll {
 public:
     void step() {
-        if ((++count_ & 1023) == 0) checked(PyErr_CheckSignals());
+        if ((++count_ & 1023) != 0) return;
+        { const WithoutGil others_may_run; }
+        checked(PyErr_CheckSignals());
     }
 
 private:

@@ -122,7 +122,7 @@ void sort_by_overrides(PyObject* self, PyObject* key, bool reverse) {
     const nb::object items = in_memory(self);
     sort_in_memory(items, key, reverse);
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items.ptr()); ++i) {
-        checked(PySequence_SetItem(self, i, PyList_GET_ITEM(items.ptr(), i)));
+        checked(PyObject_SetItem(self, own(PyLong_FromSsize_t(i)).ptr(), PyList_GET_ITEM(items.ptr(), i)));
     }
 }
 

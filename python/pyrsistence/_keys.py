@@ -8,6 +8,7 @@ Modules such as ``decimal`` and ``numpy`` are looked up in ``sys.modules`` only:
 no key can be of their types.
 """
 
+import atexit
 import collections
 import copyreg
 import enum
@@ -42,6 +43,8 @@ MAX_GUARDED_IDENTITY = 4096
 _registered = weakref.WeakKeyDictionary()
 _describers = weakref.WeakKeyDictionary()
 _guarded = collections.OrderedDict()
+# A key may lead to its class, that to its module's globals, and those to handles that would never be closed.
+atexit.register(_guarded.clear)
 
 
 def register_key(cls, function):

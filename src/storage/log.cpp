@@ -338,6 +338,15 @@ void Log::format(os::File& file) {
     file.write(Bytes(block), 0);
 }
 
+bool Log::unused(os::File& file) {
+    if (file.size() > window_base(0) + kHeaderSize) return false;
+    try {
+        return Windows(file).highest_generation() <= 1;
+    } catch (const CorruptionError&) {
+        return true;
+    }
+}
+
 unsigned Log::free_window() const {
     for (unsigned i = 0; i < kWindows; ++i) {
         if (i != window_ && !(needed_ >> i & 1)) return i;

@@ -47,6 +47,8 @@ public:
 
     /// Writes the header of an empty log to a new file.
     static void format(os::File& file);
+    /// True if the log is as a new store has it before its first operation.
+    static bool unused(os::File& file);
 
     /// Begins a generation in a window that nothing needs. `capacity` bytes at most, record headers
     /// included, will be appended. `durable_checkpoint` is the newest checkpoint known to be durable.

@@ -463,12 +463,7 @@ void Store::close() {
     const bool opened = log_ != nullptr;
     try {
         if (opened && !poison_ && !temporary() && !read_only()) {
-            if (dirty()) {
-                checkpoint_and_wait(lock);
-                // The space map's own pages may be all that keeps the file long; a checkpoint moves them.
-                const bool loose = pager_->page_count() > 2 * pager_->live_pages() + 32;
-                if (loose) checkpoint_and_wait(lock);
-            }
+            if (dirty()) checkpoint_and_wait(lock);
             if (writing_) {
                 log_->shrink();
                 pager_->trim(true);

@@ -197,6 +197,7 @@ private:
     // store_files.cpp: the directory
     Store(os::fs::path path, const StoreOptions& options);
     void open_files();
+    void require_new(const std::vector<std::string>& names) const;
     void create_files();
     void remove_files();
     void take_lock(bool exclusive);

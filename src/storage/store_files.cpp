@@ -135,13 +135,14 @@ void Store::open_files() {
                           "); choose a new or empty directory");
     }
     if (!exists && !may_create) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
+    if (!exists) require_new(names);
     take_lock(!read_only());
     exists = contains(files_.list(path_), kData);  // another process may have created it meanwhile
     if (exists && options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
     if (!exists) create_files();
     else if (options_.mode == Mode::truncate) {
         Meta::read(*files_.open(path_ / kData, os::Access::read_only), path_.string());
-        files_.remove(path_ / kData);
+        files_.rename(path_ / kData, path_ / kNewData);  // from here on it counts as a store to be created
         if (!temporary()) files_.sync_directory(path_);  // the old data must not come back beside a new log
         create_files();
     }
@@ -156,6 +157,14 @@ void Store::open_files() {
         Guard lock(mutex_);
         checkpoint_and_wait(lock);
     }
+}
+
+/// A log that was used, without a data file being made, belongs to a data file that was lost.
+void Store::require_new(const std::vector<std::string>& names) const {
+    if (!contains(names, kLog) || contains(names, kNewData)) return;
+    if (Log::unused(*files_.open(path_ / kLog, os::Access::read_only))) return;
+    throw FormatError(path_.string() + " has lost its file 'data': its log belongs to an older store; put 'data' "
+                      "back, or remove the directory to start anew");
 }
 
 /// The data file appears by a rename, when everything in it is durable: then the store exists.

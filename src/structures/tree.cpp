@@ -7,7 +7,7 @@ namespace pyrsistence::structures {
 namespace {
 
 [[noreturn]] void bad_page(PageId id, const char* what) {
-    throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; run verify() on the store");
+    throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; restore a backup, or copy what can be read into a new store");
 }
 
 [[maybe_unused]] const bool registered = [] {
@@ -23,7 +23,7 @@ void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigne
     throw CorruptionError("page " + std::to_string(id) + " of data: kind " +
                           std::to_string(int(storage::page_kind(page))) + " level " +
                           std::to_string(storage::page_level(page)) + " where kind " + std::to_string(int(kind)) +
-                          " level " + std::to_string(level) + " belongs; restore a backup");
+                          " level " + std::to_string(level) + " belongs; restore a backup, or copy what can be read into a new store");
 }
 
 void too_high(unsigned height) {

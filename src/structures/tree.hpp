@@ -163,7 +163,7 @@ template <class Visit, class PageVisit, class ExtentVisit>
 void Tree::check(Visit&& visit, PageVisit&& page, ExtentVisit&& extent) const {
     std::uint64_t entries = 0, extents = 0, next = 0;
     const auto fault = [](PageId id, const char* what) {
-        throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; run verify() on the store");
+        throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; restore a backup, or copy what can be read into a new store");
     };
     const auto on_leaf = [&](PageId id) {
         const std::byte* leaf = spine_.leaf(id);

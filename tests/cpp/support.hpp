@@ -137,7 +137,28 @@ public:
     enum class Call { open, create, rename, remove, list, sync_directory, read, write, sync, allocate, truncate, map };
     using Hook = std::function<void(Call, const fs::path&)>;
 
-    Hook hook;
+    /// May be set while other threads call.
+    class HookSlot {
+    public:
+        void operator=(Hook hook) {
+            auto replaced = std::make_shared<const Hook>(std::move(hook));
+            const std::lock_guard guard(mutex_);
+            hook_.swap(replaced);
+        }
+        void operator()(Call call, const fs::path& path) {
+            const auto hook = [this] {
+                const std::lock_guard guard(mutex_);
+                return hook_;
+            }();
+            if (hook && *hook) (*hook)(call, path);
+        }
+
+    private:
+        std::mutex mutex_;
+        std::shared_ptr<const Hook> hook_;
+    };
+
+    HookSlot hook;
     bool track_power = false;  ///< remember what is durable; for small stores
 
     /// Nothing is written while the result lives, except through mappings.
@@ -175,7 +196,7 @@ private:
     class File;
 
     void ask(Call call, const fs::path& path) {
-        if (hook) hook(call, path);
+        hook(call, path);
     }
     static std::map<std::uint64_t, Page> pages_of(const fs::path& path);
     void synced(const fs::path& path) {

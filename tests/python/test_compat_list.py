@@ -183,3 +183,16 @@ def test_subclass_with_picklers(dirname):
     snapshot[0] = 2
     assert snapshot[0] == 2 and list(snapshot) == [2]
     snapshot.close()
+
+
+def test_sort_of_a_subclass_that_overrides_reading(tmp_path):
+    """PySequence_SetItem refuses types whose assignment is a mapping slot, and so did sort()."""
+
+    class Doubling(EMList):
+        def __getitem__(self, index):
+            return EMList.__getitem__(self, index)
+
+    with Doubling(tmp_path / "l") as items:
+        items.extend([3, 1, 2])
+        items.sort()
+        assert list(items) == [1, 2, 3]

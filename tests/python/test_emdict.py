@@ -6,10 +6,12 @@ import copy
 import gc
 import inspect
 import math
+import pathlib
 import pickle
 import random
 import subprocess
 import sys
+import textwrap
 import threading
 import warnings
 import weakref
@@ -776,3 +778,56 @@ def environment(**variables):
     import os
 
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
+
+
+def test_compact_gives_space_back(path):
+    with EMDict(path) as d:
+        d.update((i, b"x" * 500) for i in range(20_000))
+        d.checkpoint()
+        for i in range(0, 20_000, 10):
+            del d[i]
+        for i in range(5_000):
+            d.pop(i, None)
+        before = d.info.data_bytes
+        d.compact()
+        assert d.info.data_bytes < 0.9 * before
+        d.check()
+        assert len(d) == 13_500 and d[19_999] == b"x" * 500
+
+
+def test_other_threads_run_during_a_long_update(path):
+    """A native loop that never gave up the interpreter lock starved every other thread."""
+    ticks = []
+    stop = threading.Event()
+
+    def tick():
+        while not stop.wait(0.01):
+            ticks.append(1)
+
+    thread = threading.Thread(target=tick)
+    with EMDict(path) as d:
+        thread.start()
+        d.update(zip(range(400_000), range(400_000)))
+        seen = len(ticks)
+        stop.set()
+        thread.join()
+    assert seen >= 3
+
+
+def test_an_unclosed_store_at_exit_is_closed_in_spite_of_guarded_keys(tmp_path):
+    """The guard of keys kept their class, its module's globals and so the handle alive until after the end."""
+    script = textwrap.dedent(
+        """
+        from pyrsistence import EMDict
+        class Own:
+            def __init__(self, n): self.n = n
+            def __eq__(self, other): return self.n == other.n
+            def __hash__(self): return hash(self.n)
+        d = EMDict(None)
+        d[Own(1)] = 1
+        print(d.path)
+        """
+    )
+    (tmp_path / "script.py").write_text(script)
+    out = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=True)
+    assert not pathlib.Path(out.stdout.strip()).exists()

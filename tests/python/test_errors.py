@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import pyrsistence
-from pyrsistence import EMDict
+from pyrsistence import EMDict, EMList
 
 COLLECTIONS = [EMDict, pyrsistence.EMList]
 CLASSES = ["LockedError", "FormatError", "CorruptionError", "ClosedError", "ReadOnlyError", "PickleRefusedError",
@@ -269,3 +269,17 @@ def test_a_full_disk_is_an_os_error_with_errno(path):
     with EMDict(path) as d:
         assert d["before"] == 1
         d.verify()
+
+
+@pytest.mark.parametrize("cls", [EMDict, EMList])
+def test_a_lost_data_file_is_not_taken_for_a_new_store(tmp_path, cls):
+    """An empty store was opened in silence where only the log was left."""
+    with cls(tmp_path / "s") as container:
+        container.update({1: 1}) if cls is EMDict else container.append(1)
+    (tmp_path / "s" / "data").rename(tmp_path / "data")
+    for mode in ("a", "w", "x"):
+        with pytest.raises(pyrsistence.FormatError, match="lost its file 'data'"):
+            cls(tmp_path / "s", mode=mode)
+    (tmp_path / "data").rename(tmp_path / "s" / "data")
+    with cls(tmp_path / "s") as container:
+        assert len(container) == 1

@@ -117,6 +117,7 @@ TEST_F(DictTest, SpaceComesBack) {
     dict.checkpoint();
     dict.check();
     EXPECT_LT(dict.info().live_pages, 10u);
+    dict.compact();  // one page at the end may pin the file's length
     dict.close();
     EXPECT_LT(fs::file_size(dir_ / "store" / "data"), 200u << 10) << "the tail is cut off";
     EXPECT_EQ(fs::file_size(dir_ / "store" / "log"), 8192u);

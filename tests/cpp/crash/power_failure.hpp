@@ -9,7 +9,7 @@
 namespace pyrsistence::test {
 
 struct PowerCounts {
-    std::uint64_t images = 0, in_recovery = 0, in_creation = 0, lost_operations = 0, beyond_sync = 0;
+    std::uint64_t images = 0, in_recovery = 0, in_creation = 0, lost_operations = 0, beyond_sync = 0, failed_checkpoints = 0;
     unsigned deepest = 0;
 };
 
@@ -145,9 +145,9 @@ private:
         counts_.deepest = std::max(counts_.deepest, depth);
         const std::string id = "image " + std::to_string(counts_.images) + " of this chain, depth " + std::to_string(depth);
         SCOPED_TRACE(id);
-        Life life{SimulatedDisk(directory_ / std::to_string(depth), begin.image), nullptr, {}, depth, depth == 0 ? 60u : 4u};
+        Life life{SimulatedDisk(directory_ / std::to_string(depth), begin.image), nullptr, {}, depth, depth == 0 ? 60u : 3u};
         const bool goes_on = depth == 0 || (depth < kDeepest && random_.chance(12));
-        watch(life, depth == 0 ? 30 : goes_on ? 8 : random_.chance(5) ? 10 : 0);
+        watch(life, depth == 0 ? 30 : goes_on ? 8 : random_.chance(15) ? 10 : 0);
         try {
             PoweredStore<Raw> store(life.disk, profile_.log_window);
             if (!recognise(life, begin, *store)) return begin;
@@ -184,10 +184,9 @@ private:
     void work(Life& life, PoweredStore<Raw>& store) {
         Turns& turns = life.disk.checkpoint_thread();
         life.disk.in_sync = [&] { turns.give(unsigned(random_.below(4))); };
+        if (random_.chance(30)) life.disk.fails = [&] { return random_.chance(10); };
         for (auto left = random_.below(life.depth == 0 ? 2 * profile_.operations : 60); left > 0; --left) {
-            life.in_operation = true;
-            life.timeline->step(*store);
-            life.in_operation = false;
+            step(life, *store);
             if (random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
             if (random_.below(100) < (life.depth == 0 ? 2 : 1)) take_image(life);
             verify_images(life);
@@ -201,10 +200,29 @@ private:
                 store.open();
             }
         }
+        life.disk.fails = nullptr;
+    }
+    /// The next operation. It may learn of a checkpoint that failed; then it has changed nothing.
+    void step(Life& life, Raw& raw) {
+        for (life.in_operation = true; life.in_operation;) {
+            try {
+                life.timeline->step(raw);
+                life.in_operation = false;
+            } catch (const StorageError& error) {
+                if (error.code() != ENOSPC) throw;
+                ++counts_.failed_checkpoints;
+            }
+        }
     }
     template <class Call>
     void make_durable(Life& life, Call&& call) {
-        call();
+        try {
+            call();
+        } catch (const StorageError& error) {
+            if (error.code() != ENOSPC) throw;
+            ++counts_.failed_checkpoints;
+            return verify_images(life);
+        }
         verify_images(life);
         life.timeline->set_durable();
         if (random_.chance(20)) take_image(life);
@@ -213,7 +231,7 @@ private:
 
     /// Cuts the power for good, sometimes after the store was closed.
     Scene fail(Life& life, PoweredStore<Raw>& store) {
-        if (random_.chance(10)) {
+        if (random_.chance(20)) {
             store.close();
             verify_images(life);
             life.timeline->set_durable();

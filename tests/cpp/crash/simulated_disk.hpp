@@ -133,10 +133,22 @@ public:
     Turns& checkpoint_thread() { return turns_; }
     /// What the disk holds if the power fails now.
     DiskImage power_cut(Random& random);
+    /// The same, with every name and length as it is now and of the changed sectors those that
+    /// keep(name, offset) chooses.
+    template <class Keep>
+    DiskImage power_cut_keeping(Keep&& keep) {
+        const std::lock_guard lock(mutex_);
+        DiskImage image;
+        for (const auto& [name, node] : entries_) {
+            image.files[name] = node->cut_power([&](std::uint64_t offset) { return keep(name, offset); });
+        }
+        return image;
+    }
     /// From now on every call fails, and `on_call` is called no more.
     void turn_off() { off_ = true; }
 
     std::function<void()> on_call;  ///< before each call, and once more in the middle of a sync
+    std::function<bool()> fails;    ///< asked before each write of the checkpoint thread, which then gets ENOSPC
     std::function<void()> in_sync;  ///< in the middle of a sync by the thread that made the disk
 
     std::unique_ptr<os::File> open(const fs::path& path, os::Access) override;
@@ -245,13 +257,26 @@ struct SimulatedDisk::Node {
     }
 
     DiskImage::File cut_power(Random& random, const Survival& survival) {
+        std::uint64_t place = 0, last_page = UINT64_MAX;
+        bool keep = false;
+        DiskImage::File result = cut_power([&](std::uint64_t offset) {
+            const std::uint64_t page = offset / kPage;
+            if (!survival.pages || page != last_page) keep = survival.keeps(random, place++);
+            last_page = page;
+            return keep;
+        });
+        result.cut(choose_size(random, survival));
+        return result;
+    }
+    /// keep(offset) is asked for each changed sector, in order.
+    template <class Keep>
+    DiskImage::File cut_power(Keep&& keep) {
         DiskImage::File result = durable;
         const std::uint64_t now = size();
-        std::uint64_t place = 0;
         for (const auto page : unsynced()) {
-            if (page * kPage < now) mix(result, page, random, survival, place);
+            if (page * kPage < now) mix(result, page, keep);
         }
-        result.cut(choose_size(random, survival));
+        result.size = std::max(result.size, now);
         return result;
     }
 
@@ -264,18 +289,16 @@ struct SimulatedDisk::Node {
     bool mapped_writable = false;
 
 private:
-    void mix(DiskImage::File& result, std::uint64_t id, Random& random, const Survival& survival, std::uint64_t& place) {
+    template <class Keep>
+    void mix(DiskImage::File& result, std::uint64_t id, Keep&& keep) {
         const Page now = read(id);
         const Page& old = durable_page(id);
         if (now == old) return;
         Page mixed = old;
-        bool keep = survival.keeps(random, place);
         for (std::size_t at = 0; at < kPage; at += kSector) {
             if (std::memcmp(now.data() + at, old.data() + at, kSector) == 0) continue;
-            if (!survival.pages) keep = survival.keeps(random, place++);
-            if (keep) std::memcpy(mixed.data() + at, now.data() + at, kSector);
+            if (keep(id * kPage + at)) std::memcpy(mixed.data() + at, now.data() + at, kSector);
         }
-        if (survival.pages) ++place;
         result.pages[id] = std::make_shared<const Page>(mixed);
     }
     std::uint64_t choose_size(Random& random, const Survival& survival) const {
@@ -305,6 +328,7 @@ public:
     }
     void write(Bytes bytes, std::uint64_t offset) override {
         disk_.call();
+        if (disk_.fails && std::this_thread::get_id() != disk_.owner_ && disk_.fails()) throw StorageError("no space", ENOSPC);
         const std::lock_guard lock(disk_.mutex_);
         node_->write(bytes, offset);
     }
