@@ -12,6 +12,9 @@ SANITIZE_SCALE ?= 0.1
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# The C++ tests simulate disks where it matters; on a file system in memory their syncs cost nothing.
+CPP_TMPDIR ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
+
 VENV_PYTHON := .venv/bin/python
 SUITES := check-layers test-consumer test-cpp test-sanitize test-python
 # What the installed Python package is made from.
@@ -35,7 +38,7 @@ test: setup  ## Run every test suite and print a summary; fails if one fails
 	+@MAKE="$(MAKE)" SETUP_DONE=1 tools/run_suites.sh $(SUITES)
 
 test-cpp: build  ## Run the C++ tests
-	@ctest --test-dir build --output-on-failure --parallel $(JOBS) --no-tests=error
+	@TMPDIR=$(CPP_TMPDIR) ctest --test-dir build --output-on-failure --parallel $(JOBS) --no-tests=error
 
 test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake -S . -B build-sanitize --log-level=WARNING -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPYRSISTENCE_SANITIZE=ON \
@@ -44,7 +47,7 @@ test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBe
 	@PYRSISTENCE_TEST_SCALE=$${PYRSISTENCE_TEST_SCALE:-$(SANITIZE_SCALE)} \
 	    ASAN_OPTIONS=$${ASAN_OPTIONS:-handle_sigbus=0:strict_string_checks=1} \
 	    UBSAN_OPTIONS=$${UBSAN_OPTIONS:-print_stacktrace=1} \
-	    ctest --test-dir build-sanitize --output-on-failure --parallel $(JOBS) --no-tests=error
+	    TMPDIR=$(CPP_TMPDIR) ctest --test-dir build-sanitize --output-on-failure --parallel $(JOBS) --no-tests=error
 
 test-python: setup .venv/.installed  ## Run the Python tests against the installed package
 	@$(VENV_PYTHON) -m pytest tests/python

@@ -184,7 +184,8 @@ private:
     void work(Life& life, PoweredStore<Raw>& store) {
         Turns& turns = life.disk.checkpoint_thread();
         life.disk.in_sync = [&] { turns.give(unsigned(random_.below(4))); };
-        if (random_.chance(30)) life.disk.fails = [&] { return random_.chance(10); };
+        unsigned failures_left = random_.chance(30) ? 4 : 0;
+        life.disk.fails = [&] { return failures_left > 0 && random_.chance(10) && failures_left-- > 0; };
         for (auto left = random_.below(life.depth == 0 ? 2 * profile_.operations : 60); left > 0; --left) {
             step(life, *store);
             if (random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
@@ -197,6 +198,7 @@ private:
             else if (dice < 31) make_durable(life, [&] { store->compact(); });
             else if (dice < 34) {
                 make_durable(life, [&] { store.close(); });
+                failures_left = 0;
                 store.open();
             }
         }

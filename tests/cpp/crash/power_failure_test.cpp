@@ -14,7 +14,7 @@ constexpr Profile kMixed{"mixed sizes", 150, 60, 20'000, 60, false, 200, kSmall,
 constexpr Profile kExtents{"extents", 40, 3000, 200 << 10, 200, false, 20, 256 << 10, 80, 0.2};
 constexpr Profile kBatches{"batches", 1000, 100, 4000, 10, false, 1500, kSmall, 60, 0.2};
 constexpr Profile kManyPages{"more pages than frames", 9000, 700, 700, 0, false, 1500, 1 << 20, 300, 0.1};
-constexpr Profile kCreation{"creation", 20, 100, 2000, 100, false, 20, kSmall, 3, 0.1};
+constexpr Profile kCreation{"creation", 20, 100, 2000, 100, false, 20, kSmall, 3, 0.4};
 
 class PowerFailureTest : public ::testing::Test {
 protected:
