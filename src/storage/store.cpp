@@ -203,9 +203,8 @@ void Store::make_room(Guard& lock, std::size_t log_bytes) {
         if (checkpoint_running_) {
             if (!full && !scarce) break;
             wait(lock, [this] { return !checkpoint_running_ && !busy_; });
-        } else if (checkpoint_error_ && !error_reported_) {
-            error_reported_ = true;
-            std::rethrow_exception(checkpoint_error_);
+        } else if ((full || scarce) && checkpoint_error_) {
+            checkpoint_and_wait(lock);  // the last one failed: this caller is told if it fails again
         } else if (full || scarce) {
             start_checkpoint(lock);
         } else {
@@ -294,7 +293,6 @@ void Store::drop_seals(std::uint64_t epoch) {
 
 void Store::end_checkpoint(const Meta& next, std::exception_ptr error) {
     checkpoint_error_ = error;
-    error_reported_ = false;
     if (!error) {
         meta_ = next;
         writing_ = true;
@@ -315,7 +313,6 @@ void Store::checkpoint_and_wait(Guard& lock, std::uint64_t sequences_skipped) {
     start_checkpoint(lock, sequences_skipped);
     wait(lock, [this, number] { return !checkpoint_running_ || meta_.checkpoint >= number; });
     if (meta_.checkpoint >= number) return;
-    error_reported_ = true;
     std::rethrow_exception(checkpoint_error_);
 }
 

@@ -256,7 +256,6 @@ private:
     std::unique_ptr<std::thread> checkpointer_;
     bool checkpoint_running_ = false;
     std::exception_ptr checkpoint_error_;  ///< of the last checkpoint
-    bool error_reported_ = false;          ///< somebody got it as an exception
 };
 
 }  // namespace pyrsistence::storage
