@@ -83,15 +83,16 @@ void replace(PyObject* self, Bounds bounds, const ItemPool& pool) {
 }
 
 /// Returns how many items the slice has; nothing is set unless there are as many in the pool.
-std::uint64_t set_extended(PyObject* self, Bounds bounds, const ItemPool& pool) {
+std::uint64_t set_extended(PyObject* self, const Bounds& bounds, const ItemPool& pool) {
     const std::vector<Bytes> items = pool.views();
     const ListUse use(collection_of(self));
-    const std::uint64_t count = bounds.fit(use->size());
-    if (count != items.size() || count == 0) return count;
-    const auto first = static_cast<std::uint64_t>(bounds.start);
-    // Not without the GIL: the items must still exist when the step begins.
-    use->set_slice(first, bounds.step, items);
-    return count;
+    for (;;) {
+        Bounds fitted = bounds;
+        const std::uint64_t count = fitted.fit(use->size());
+        if (count != items.size() || count == 0) return count;
+        // False if another thread shortened the list while this one waited for a checkpoint.
+        if (use->set_slice(static_cast<std::uint64_t>(fitted.start), fitted.step, items)) return count;
+    }
 }
 
 }  // namespace

@@ -27,8 +27,8 @@ public:
     void erase_slice(std::uint64_t first, std::uint64_t step, std::uint64_t count);
     /// Puts `items` in the place of `removed` items from `first` on. Atomic.
     void replace_slice(std::uint64_t first, std::uint64_t removed, std::span<const Bytes> items);
-    /// Sets the items at first, first + step, ... Atomic. REQUIRES: all of them exist.
-    void set_slice(std::uint64_t first, std::int64_t step, std::span<const Bytes> items);
+    /// Sets the items at first, first + step, ... Atomic. False, and nothing is set, unless all of them exist.
+    bool set_slice(std::uint64_t first, std::int64_t step, std::span<const Bytes> items);
     /// Atomic. O(n).
     void reverse();
     /// Atomic. O(pages).

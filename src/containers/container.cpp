@@ -23,7 +23,7 @@ void move_extents(storage::Store& store, ContainerId id, const std::vector<std::
         const structures::Tree tree(step.pager(), step.root(id) + containers::kEntriesField, key);
         if (rank >= tree.size()) return;
         const structures::Record record = tree.at(rank);
-        if (!record.external || storage::ExtentRef::decode(record.stored.data()).first < limit) continue;
+        if (!record.external || !structures::Tree::beyond(record, limit)) continue;
         Buffer copy;
         copy.append(tree.resolve(record));
         const containers::Payload payload(step, copy);

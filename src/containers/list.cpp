@@ -187,14 +187,19 @@ void RawList::replace_slice(std::uint64_t first, std::uint64_t removed, std::spa
     step.commit_batch();
 }
 
-void RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<const Bytes> items) {
+bool RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<const Bytes> items) {
+    if (items.empty()) return true;
     WriteStep step(writable_store(), logged_size(items), WriteStep::Kind::batch);
+    const std::uint64_t size = ListRoot::items(step.pager(), step.root(id_)).size();
+    const std::uint64_t last = first + static_cast<std::uint64_t>(stride) * (items.size() - 1);
+    if (first >= size || last >= size) return false;
     for (const Bytes item : items) {
         step.next();
         commit_set(step, id_, first, item);
         first += static_cast<std::uint64_t>(stride);
     }
     step.commit_batch();
+    return true;
 }
 
 void RawList::reverse() {

@@ -1,6 +1,7 @@
 #include "storage/store.hpp"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 namespace pyrsistence::storage {
@@ -243,11 +244,19 @@ void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
     if (checkpointer_) checkpointer_->join();
     checkpointer_.reset();
     tell(StoreOptions::Checkpoint::starts);
-    checkpointer_ = std::make_unique<std::thread>([this, next, sequence] {
+    const auto run = [this, next, sequence] {
         tell(StoreOptions::Checkpoint::begins);
         run_checkpoint(next, sequence);
         tell(StoreOptions::Checkpoint::ends);
-    });
+    };
+    try {
+        checkpointer_ = std::make_unique<std::thread>(run);
+    } catch (const std::system_error& error) {
+        const StorageError failure(path_.string() + ": no thread for a checkpoint: " + error.what() +
+                                       "; end other threads, or raise the limit", error.code().value());
+        checkpoint_error_ = std::make_exception_ptr(failure);
+        throw failure;
+    }
     checkpoint_running_ = true;
 }
 
@@ -333,14 +342,17 @@ void Store::compact(const std::function<void(ContainerId, PageId)>& relocate) {
     };
     // What the checkpoints in between write themselves needs room below the limit, too.
     constexpr PageId kSlack = 64;
-    const PageId live = durable();
-    const PageId limit = live + live / 64 + kSlack;
-    for (ContainerId id = 0; id < containers(); ++id) relocate(id, limit);
-    durable();  // frees the places that were left
-    durable();  // moves the space map's own pages, and cuts the tail
-    const Guard lock(mutex_);
-    require_writable();
-    pager_->trim(true);
+    constexpr int kPasses = 3;  // a long extent may have to make way for itself first
+    PageId live = durable();
+    for (int pass = 0; pass < kPasses; ++pass) {
+        const PageId limit = live + live / 64 + kSlack;
+        for (ContainerId id = 0; id < containers(); ++id) relocate(id, limit);
+        durable();         // frees the places that were left
+        live = durable();  // moves the space map's own pages, and cuts the tail
+        const Guard lock = enter();
+        pager_->trim(true);
+        if (pager_->page_count() <= limit) return;
+    }
 }
 
 void Store::sync() {

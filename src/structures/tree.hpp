@@ -63,8 +63,13 @@ public:
     /// Gives every page and extent back. O(pages / 200), or O(pages) if there are extents.
     void clear();
 
+    /// Whether the extent of an external record reaches page `limit`.
+    static bool beyond(const Record& record, PageId limit) {
+        const auto extent = storage::ExtentRef::decode(record.stored.data());
+        return extent.first + extent.pages() > limit;
+    }
     /// Moves the pages on the way to the entry at `rank` that lie at `limit` or above. Extents in its
-    /// leaf that lie there are passed to extent(rank, record). Returns the rank after the leaf.
+    /// leaf that reach it are passed to extent(rank, record). Returns the rank after the leaf.
     template <class Extent>
     std::uint64_t relocate(std::uint64_t rank, PageId limit, Extent&& extent);
 
@@ -152,7 +157,7 @@ std::uint64_t Tree::relocate(std::uint64_t rank, PageId limit, Extent&& extent) 
     for (unsigned i = 0; i < n; ++i) {
         const Record record = Leaf::record(leaf, i);
         if (record.stored.empty()) continue;
-        if (record.external && storage::ExtentRef::decode(record.stored.data()).first >= limit) extent(next, record);
+        if (record.external && beyond(record, limit)) extent(next, record);
         ++next;
     }
     if (next <= rank) bad_count(path.leaf);

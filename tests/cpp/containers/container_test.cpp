@@ -75,6 +75,24 @@ TEST_F(ContainerTest, CompactingChangesNothing) {
     compact_between_changes<RawList>(dir_ / "list", ListDriver(2, 3000, {50'000, 3}), dir_ / "copy 2");
 }
 
+/// An extent that began below the limit and ended far above it was left where it was.
+TEST_F(ContainerTest, CompactingMovesALongExtentThatReachesPastTheLimit) {
+    RawList list(path_);
+    const std::vector<std::byte> large(16 << 20, std::byte{1}), small(1000, std::byte{1});
+    list.append(large);
+    list.append(large);
+    list.checkpoint();
+    list.erase(0);
+    list.append(small);
+    list.compact();
+    list.check();
+    const Info info = list.info();
+    EXPECT_LE(info.pages, info.live_pages + info.live_pages / 16 + 200);
+    Buffer item;
+    ASSERT_TRUE(list.get(0, item));
+    EXPECT_EQ(item.size(), large.size());
+}
+
 TEST_F(ContainerTest, CompactingMayBeKilledAtAnyWrite) {
     for (unsigned at = 5; at < 400; at += 11) {
         TestFileSystem files;

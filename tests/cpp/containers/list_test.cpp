@@ -106,6 +106,21 @@ TEST_F(ListTest, ABatchThatFailsInTheMiddleChangesNothing) {
     EXPECT_EQ(all(again), batch);
 }
 
+/// Another thread may shorten the list before the step begins: that was reported as corruption.
+TEST_F(ListTest, ASliceThatIsNotThereIsNotSet) {
+    RawList list(dir_ / "short");
+    const std::vector<std::byte> item(3, std::byte{7});
+    for (int i = 0; i < 10; ++i) list.append(item);
+    const std::vector<Bytes> four(4, item);
+    EXPECT_TRUE(list.set_slice(0, 3, four));
+    EXPECT_TRUE(list.set_slice(9, -3, four));
+    EXPECT_FALSE(list.set_slice(1, 3, four));
+    EXPECT_FALSE(list.set_slice(8, -3, four));
+    EXPECT_FALSE(list.set_slice(10, 1, four));
+    EXPECT_TRUE(list.set_slice(100, 1, {}));
+    list.check();
+}
+
 TEST_F(ListTest, SlicesAndReverseReachExtents) {
     RawList list(dir_ / "store", {Mode::append, 4 << 20, false});
     auto expected = texts(300, 5000, 1);

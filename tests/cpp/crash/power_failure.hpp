@@ -1,6 +1,6 @@
 // Runs a store on a simulated disk, cuts the power at its calls, and proves of each image that it opens, that
-// check() finds nothing, and that the content is that of an exact prefix of the operations, not shorter than at
-// the last sync. Recoveries are cut off too, and what was recovered goes on working and fails again.
+// check() finds nothing, and that the content is that of an exact prefix of the operations, not shorter than
+// at the last sync. Recoveries are cut off too, and what was recovered goes on working and fails again.
 #pragma once
 
 #include "crash/simulated_disk.hpp"
@@ -9,7 +9,7 @@
 namespace pyrsistence::test {
 
 struct PowerCounts {
-    std::uint64_t images = 0, in_recovery = 0, in_creation = 0, lost_operations = 0, beyond_sync = 0, failed_checkpoints = 0;
+    std::uint64_t images = 0, in_recovery = 0, lost_operations = 0, beyond_sync = 0, failed_checkpoints = 0;
     unsigned deepest = 0;
 };
 
@@ -18,13 +18,7 @@ class WaitForCheckpoint {
 public:
     explicit WaitForCheckpoint(SimulatedDisk& disk) : outer_(current()) {
         current() = &disk;
-        storage::Store::set_wait_hooks({[]() -> void* {
-                                            current()->checkpoint_thread().set_free(true);
-                                            return current();
-                                        },
-                                        [](void* disk) {
-                                            static_cast<SimulatedDisk*>(disk)->checkpoint_thread().set_free(false);
-                                        }});
+        storage::Store::set_wait_hooks({&begin_waiting, &end_waiting});
     }
     ~WaitForCheckpoint() {
         current() = outer_;
@@ -34,6 +28,13 @@ public:
     WaitForCheckpoint& operator=(const WaitForCheckpoint&) = delete;
 
 private:
+    static void* begin_waiting() {
+        current()->checkpoint_thread().set_free(true);
+        return current();
+    }
+    static void end_waiting(void* disk) {
+        static_cast<SimulatedDisk*>(disk)->checkpoint_thread().set_free(false);
+    }
     static SimulatedDisk*& current() {
         static SimulatedDisk* disk = nullptr;
         return disk;
@@ -45,7 +46,10 @@ private:
 template <class Raw>
 class PoweredStore {
 public:
-    PoweredStore(SimulatedDisk& disk, std::uint64_t log_window) : disk_(disk), waits_(disk), log_window_(log_window) { open(); }
+    PoweredStore(SimulatedDisk& disk, std::uint64_t log_window)
+        : disk_(disk), waits_(disk), log_window_(log_window) {
+        open();
+    }
     ~PoweredStore() {
         try {
             close();
@@ -90,10 +94,11 @@ public:
     PowerFailures(const fs::path& directory, const Profile& profile, std::uint64_t seed, PowerCounts& counts)
         : directory_(directory), profile_(profile), random_(seed), counts_(counts) {}
 
-    /// A new store and a chain of power failures. Every image on the way is verified.
-    void run(unsigned failures) {
+    /// A new store and a chain of power failures. Every image on the way is verified, up to `most`.
+    void run(unsigned failures, std::uint64_t most) {
+        most_ = most;
         Scene scene{{}, std::make_shared<const Timeline>(Model(profile_), random_()), 0, 0};
-        for (unsigned i = 0; i < failures && !::testing::Test::HasFailure(); ++i) scene = live(scene, 0);
+        for (unsigned i = 0; i < failures && !ended(); ++i) scene = live(scene, 0);
     }
 
 private:
@@ -114,6 +119,7 @@ private:
         unsigned depth;
         unsigned images_left;                ///< a chance above 1 of going deeper would never end
         bool in_operation = false;
+        unsigned failures_left = 0;          ///< writes of checkpoints that will find no space
     };
 
     /// Cuts the power at so many calls of 100.
@@ -126,26 +132,28 @@ private:
         if (life.images_left == 0) return;
         --life.images_left;
         const auto& timeline = life.timeline;
-        const std::uint64_t least = timeline ? timeline->durable() : 0, done = timeline ? timeline->done() : 0;
-        life.images.push_back({life.disk.power_cut(random_), nullptr, least, done + (life.in_operation ? 1 : 0)});
+        const std::uint64_t least = timeline ? timeline->durable() : 0;
+        const std::uint64_t most = (timeline ? timeline->done() : 0) + (life.in_operation ? 1 : 0);
+        life.images.push_back({life.disk.power_cut(random_), nullptr, least, most});
     }
+    bool ended() const { return counts_.images >= most_ || ::testing::Test::HasFailure(); }
     void verify_images(Life& life) {
         const auto images = std::move(life.images);
         life.images.clear();
         for (const Scene& scene : images) {
-            if (::testing::Test::HasFailure()) return;
+            if (ended()) return;
             live({scene.image, life.timeline, scene.least, scene.most}, life.depth + 1);
         }
     }
 
-    /// Opens an image, proves that it is one of the states that it may be, works on it if chance wills, and returns how
-    /// it fails in the end.
+    /// Opens an image, proves that it is one of the states that it may be, works on it if chance wills, and
+    /// returns how it fails in the end.
     Scene live(const Scene& begin, unsigned depth) {
         ++counts_.images;
         counts_.deepest = std::max(counts_.deepest, depth);
-        const std::string id = "image " + std::to_string(counts_.images) + " of this chain, depth " + std::to_string(depth);
-        SCOPED_TRACE(id);
-        Life life{SimulatedDisk(directory_ / std::to_string(depth), begin.image), nullptr, {}, depth, depth == 0 ? 60u : 3u};
+        SCOPED_TRACE("image " + std::to_string(counts_.images) + ", depth " + std::to_string(depth));
+        const unsigned images = depth == 0 ? 60 : 3;
+        Life life{SimulatedDisk(directory_ / std::to_string(depth), begin.image), nullptr, {}, depth, images};
         const bool goes_on = depth == 0 || (depth < kDeepest && random_.chance(12));
         watch(life, depth == 0 ? 30 : goes_on ? 8 : random_.chance(15) ? 10 : 0);
         try {
@@ -157,7 +165,7 @@ private:
             if (!goes_on) return begin;
             work(life, store);
             const Scene end = fail(life, store);
-            if (depth > 0) live(end, depth + 1);
+            if (depth > 0 && !ended()) live(end, depth + 1);
             return end;
         } catch (const std::exception& error) {
             ADD_FAILURE() << error.what();
@@ -170,7 +178,8 @@ private:
         const auto found = begin.timeline->find(Model::digest(raw), begin.least, begin.most);
         if (!found) {
             const auto elsewhere = begin.timeline->find(Model::digest(raw), 0, begin.timeline->done());
-            ADD_FAILURE() << raw.size() << " entries are not the state after " << begin.least << " to " << begin.most << " operations, "
+            ADD_FAILURE() << raw.size() << " entries are not the state after " << begin.least << " to " << begin.most
+                          << " operations, "
                           << (elsewhere ? "but after " + std::to_string(*elsewhere) : "or of any other number");
             return false;
         }
@@ -184,25 +193,26 @@ private:
     void work(Life& life, PoweredStore<Raw>& store) {
         Turns& turns = life.disk.checkpoint_thread();
         life.disk.in_sync = [&] { turns.give(unsigned(random_.below(4))); };
-        unsigned failures_left = random_.chance(30) ? 4 : 0;
-        life.disk.fails = [&] { return failures_left > 0 && random_.chance(10) && failures_left-- > 0; };
+        life.failures_left = random_.chance(30) ? 4 : 0;
+        life.disk.fails = [this, &life] {
+            return life.failures_left > 0 && random_.chance(10) && life.failures_left-- > 0;
+        };
         for (auto left = random_.below(life.depth == 0 ? 2 * profile_.operations : 60); left > 0; --left) {
             step(life, *store);
             if (random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
             if (random_.below(100) < (life.depth == 0 ? 2 : 1)) take_image(life);
             verify_images(life);
-            if (::testing::Test::HasFailure()) return;
+            if (ended()) return;
             const auto dice = random_.below(1000);
             if (dice < 20) make_durable(life, [&] { store->sync(); });
             else if (dice < 28) make_durable(life, [&] { store->checkpoint(); });
             else if (dice < 31) make_durable(life, [&] { store->compact(); });
             else if (dice < 34) {
                 make_durable(life, [&] { store.close(); });
-                failures_left = 0;
+                life.failures_left = 0;
                 store.open();
             }
         }
-        life.disk.fails = nullptr;
     }
     /// The next operation. It may learn of a checkpoint that failed; then it has changed nothing.
     void step(Life& life, Raw& raw) {
@@ -233,6 +243,7 @@ private:
 
     /// Cuts the power for good, sometimes after the store was closed.
     Scene fail(Life& life, PoweredStore<Raw>& store) {
+        life.failures_left = 0;
         if (random_.chance(20)) {
             store.close();
             verify_images(life);
@@ -252,6 +263,7 @@ private:
     const Profile& profile_;
     Random random_;
     PowerCounts& counts_;
+    std::uint64_t most_ = 0;
 };
 
 }  // namespace pyrsistence::test

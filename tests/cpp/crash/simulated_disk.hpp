@@ -61,7 +61,8 @@ struct Survival {
     std::uint64_t special = 0;  ///< place among the changed ones of the sector that differs
 
     static Survival random(Random& random) {
-        return {static_cast<Mode>(random.below(7)), random.chance(30), random.below(random.chance(50) ? 8 : 200)};
+        const auto mode = static_cast<Mode>(random.below(7));
+        return {mode, random.chance(30), random.below(random.chance(50) ? 8 : 200)};
     }
     /// REQUIRES: called for the changed sectors in order, `place` counts them.
     bool keeps(Random& random, std::uint64_t place) const {
@@ -148,7 +149,7 @@ public:
     void turn_off() { off_ = true; }
 
     std::function<void()> on_call;  ///< before each call, and once more in the middle of a sync
-    std::function<bool()> fails;    ///< asked before each write of the checkpoint thread, which then gets ENOSPC
+    std::function<bool()> fails;    ///< whether the checkpoint thread's next write gets ENOSPC
     std::function<void()> in_sync;  ///< in the middle of a sync by the thread that made the disk
 
     std::unique_ptr<os::File> open(const fs::path& path, os::Access) override;
@@ -190,7 +191,8 @@ struct SimulatedDisk::Node {
     std::uint64_t size() const { return static_cast<std::uint64_t>(::lseek(descriptor, 0, SEEK_END)); }
     Page read(std::uint64_t page) const {
         Page bytes{};
-        if (::pread(descriptor, bytes.data(), kPage, off_t(page * kPage)) < 0) throw StorageError("pread", errno);
+        const ssize_t count = ::pread(descriptor, bytes.data(), kPage, off_t(page * kPage));
+        if (count < 0) throw StorageError("pread", errno);
         return bytes;
     }
     void write(Bytes bytes, std::uint64_t offset) {
@@ -201,11 +203,13 @@ struct SimulatedDisk::Node {
     }
     void resize(std::uint64_t size) {
         if (::ftruncate(descriptor, off_t(size)) != 0) throw StorageError("ftruncate", errno);
-        for (auto it = durable.pages.lower_bound(size / kPage); it != durable.pages.end(); ++it) dirty.insert(it->first);
+        const auto cut = durable.pages.lower_bound(size / kPage);
+        for (auto it = cut; it != durable.pages.end(); ++it) dirty.insert(it->first);
         note_size();
     }
     void note_size() {
-        if (const auto now = size(); sizes.empty() ? now != durable.size : now != sizes.back()) sizes.push_back(now);
+        const auto now = size();
+        if (now != (sizes.empty() ? durable.size : sizes.back())) sizes.push_back(now);
     }
     const Page& durable_page(std::uint64_t page) const {
         static const Page zeros{};
@@ -328,7 +332,9 @@ public:
     }
     void write(Bytes bytes, std::uint64_t offset) override {
         disk_.call();
-        if (disk_.fails && std::this_thread::get_id() != disk_.owner_ && disk_.fails()) throw StorageError("no space", ENOSPC);
+        if (disk_.fails && std::this_thread::get_id() != disk_.owner_ && disk_.fails()) {
+            throw StorageError("no space", ENOSPC);
+        }
         const std::lock_guard lock(disk_.mutex_);
         node_->write(bytes, offset);
     }
@@ -385,12 +391,14 @@ private:
     std::shared_ptr<Node> node_;
 };
 
-inline SimulatedDisk::SimulatedDisk(fs::path directory, const DiskImage& image) : directory_(std::move(directory)) {
+inline SimulatedDisk::SimulatedDisk(fs::path directory, const DiskImage& image)
+    : directory_(std::move(directory)) {
     fs::create_directories(directory_);
     for (const auto& [name, file] : image.files) {
         const auto node = make(name);
         for (const auto& [page, bytes] : file.pages) {
-            if (::pwrite(node->descriptor, bytes->data(), kPage, off_t(page * kPage)) < 0) throw StorageError("pwrite", errno);
+            const ssize_t count = ::pwrite(node->descriptor, bytes->data(), kPage, off_t(page * kPage));
+            if (count != ssize_t(kPage)) throw StorageError("pwrite", errno);
         }
         if (::ftruncate(node->descriptor, off_t(file.size)) != 0) throw StorageError("ftruncate", errno);
         node->durable = file;

@@ -64,13 +64,14 @@ public:
     void step(RawList* list, Random& random) {
         const std::size_t size = items_.size(), rank = random.place(size, unsigned(random()));
         const std::uint64_t dice = random.below(1000);
-        if (size < profile_->entries / 4 || size > profile_->entries) resize(list, random, size > profile_->entries);
+        const bool many = size > profile_->entries;
+        if (many || size < profile_->entries / 4) resize(list, random, many);
         else if (dice < 350) replace(list, rank, 0, values(random, 1));
         else if (dice < 600 && rank < size) set(list, rank, 1, values(random, 1));
         else if (dice < 800 && rank < size) erase(list, rank, 1, 1);
         else if (dice < 850) erase(list, rank, 1 + random.below(5), random.below(30));
         else if (dice < 930) replace(list, rank, random.below(20), values(random, random.below(20)));
-        else if (dice < 940) replace(list, rank, random.below(profile_->batch), values(random, random.below(profile_->batch)));
+        else if (dice < 940) replace(list, rank, random.below(profile_->batch), batch(random));
         else if (dice < 970) set(list, rank, 1 + random.below(4), values(random, random.below(20)));
         else if (dice < 973) reverse(list);
         else if (dice < 976) erase(list, 0, 3, size);
@@ -85,6 +86,7 @@ private:
         while (result.size() < count) result.push_back(random_value(random, *profile_) + "!");
         return result;
     }
+    Values batch(Random& random) const { return values(random, 1 + random.below(profile_->batch)); }
     static std::vector<Bytes> views(const Values& values) {
         std::vector<Bytes> result;
         for (const auto& value : values) result.push_back(as_bytes(value));
@@ -95,7 +97,7 @@ private:
     void resize(RawList* list, Random& random, bool smaller) {
         const std::size_t part = items_.size() / 3;
         if (smaller) erase(list, random.below(items_.size() - part), 1, part);
-        else replace(list, random.below(items_.size() + 1), 0, values(random, 1 + random.below(profile_->batch)));
+        else replace(list, random.below(items_.size() + 1), 0, batch(random));
     }
     void replace(RawList* list, std::size_t first, std::size_t removed, const Values& values) {
         removed = std::min(removed, items_.size() - first);
@@ -110,14 +112,17 @@ private:
         values.resize(std::min(values.size(), (items_.size() - first + stride - 1) / stride));
         if (list && values.size() == 1) list->set(first, as_bytes(values[0]));
         else if (list) list->set_slice(first, static_cast<std::int64_t>(stride), views(values));
-        for (std::size_t i = 0; i < values.size(); ++i) items_[first + i * stride] = digest_of(as_bytes(values[i]));
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            items_[first + i * stride] = digest_of(as_bytes(values[i]));
+        }
     }
     void erase(RawList* list, std::size_t first, std::size_t stride, std::size_t count) {
         if (list && count == 1) list->erase(first);
         else if (list) list->erase_slice(first, stride, count);
         std::vector<std::uint64_t> kept;
         for (std::size_t rank = 0; rank < items_.size(); ++rank) {
-            const bool gone = rank >= first && (rank - first) % stride == 0 && (rank - first) / stride < count;
+            const std::size_t at = rank - first;
+            const bool gone = rank >= first && at % stride == 0 && at / stride < count;
             if (!gone) kept.push_back(items_[rank]);
         }
         items_ = std::move(kept);
@@ -147,7 +152,8 @@ public:
         for_each_entry(dict, [&](std::uint64_t id, Bytes entry) {
             const Bytes identity = codec::entry_identity(entry);
             entries.push_back({id, digest_of(identity), digest_of(entry)});
-            if (dict.find(identity) != id) throw CorruptionError("entry " + std::to_string(id) + " is not found by its key");
+            if (dict.find(identity) == id) return;
+            throw CorruptionError("entry " + std::to_string(id) + " is not found by its key");
         });
         return digest(entries, dict.next_id());
     }
@@ -174,7 +180,7 @@ private:
         else put_bytes(out, as_bytes(content(key, key % 7 == 0 ? 300 : 12)));
     }
     auto find(std::uint64_t key) {
-        return std::find_if(entries_.begin(), entries_.end(), [key](const Entry& entry) { return entry.key == key; });
+        return std::find_if(entries_.begin(), entries_.end(), [key](auto& entry) { return entry.key == key; });
     }
     void set(RawDict* dict, std::uint64_t key, const std::string& value) {
         Buffer entry;
@@ -213,7 +219,8 @@ private:
 template <class Model>
 class History {
 public:
-    History(Model begin, std::uint64_t salt) : salt_(salt), durable_(begin), now_(std::move(begin)), digests_{now_.digest()} {}
+    History(Model begin, std::uint64_t salt)
+        : salt_(salt), durable_(begin), now_(std::move(begin)), digests_{now_.digest()} {}
 
     std::uint64_t done() const { return digests_.size() - 1; }
     std::uint64_t durable() const { return durable_at_; }
