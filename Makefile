@@ -52,6 +52,10 @@ test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBe
 test-python: setup .venv/.installed  ## Run the Python tests against the installed package
 	@$(VENV_PYTHON) -m pytest tests/python
 
+crash-long: build  ## Open 1,000,000 simulated power-cut images (hours; CRASH_IMAGES=n for fewer)
+	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_CRASH_IMAGES=$${CRASH_IMAGES:-1000000} \
+	    build/tests/cpp/pyrsistence_tests --gtest_filter='PowerFailureTest.LongRun'
+
 test-consumer: build  ## Build and run a C++ program against the installed library
 	@tests/consumer/run.sh build
 
@@ -90,4 +94,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean
+.PHONY: crash-long help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean
