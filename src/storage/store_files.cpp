@@ -171,7 +171,9 @@ void Store::require_new(const std::vector<std::string>& names) const {
 void Store::create_files() {
     const auto names = files_.list(path_);
     for (const char* name : {kLog, kNewData}) {
-        if (contains(names, name)) files_.remove(path_ / name);
+        if (!contains(names, name)) continue;
+        files_.remove(path_ / name);
+        if (!temporary()) files_.sync_directory(path_);  // a used log must not stay behind without data.new
     }
     const auto log_file = files_.create(path_ / kLog);
     Log::format(*log_file);

@@ -3,7 +3,7 @@
 // sector, file length and name that changed since its last sync is as before or as now, by chance.
 //
 // Assumptions about the media: a sector is written whole or not at all, in any order, and nothing
-// else is harmed. A sync covers what was written before it began.
+// else is harmed; a rename happens or not. A sync covers what was written before it began.
 //
 // Threads: the thread that made the disk and one checkpoint thread at a time, which waits before each
 // of its calls until it is given turns, so that a run follows from its random numbers alone.
@@ -178,6 +178,7 @@ private:
     std::atomic<bool> off_ = false;
     std::mutex mutex_;  ///< guards what follows and all nodes
     Entries entries_, durable_entries_;
+    std::map<std::string, std::string> renamed_;  ///< both ways, since the directory was synced
 };
 
 /// One file. Its present content is that of the real file; what is durable is kept beside it.
@@ -425,13 +426,17 @@ inline DiskImage SimulatedDisk::power_cut(Random& random) {
         for (const auto& [name, node] : *entries) names.insert(name);
     }
     DiskImage image;
+    std::map<std::string, bool> is_new;
     for (const auto& name : names) {
         const auto find = [&name](const Entries& entries) {
             const auto found = entries.find(name);
             return found == entries.end() ? nullptr : found->second;
         };
         const auto now = find(entries_), durable = find(durable_entries_);
-        const auto& node = now == durable || random.chance(50) ? now : durable;
+        const auto partner = renamed_.find(name);
+        const auto fate = partner == renamed_.end() ? is_new.end() : is_new.find(partner->second);
+        is_new[name] = fate == is_new.end() ? random.chance(50) : fate->second;
+        const auto& node = is_new[name] ? now : durable;
         if (node) image.files[name] = node->cut_power(random, alike ? common : Survival::random(random));
     }
     return image;
@@ -458,6 +463,8 @@ inline void SimulatedDisk::rename(const fs::path& from, const fs::path& to) {
     fs::rename(from, to);
     entries_[to.filename()] = entries_.at(from.filename());
     entries_.erase(from.filename());
+    renamed_[from.filename()] = to.filename();
+    renamed_[to.filename()] = from.filename();
 }
 
 inline void SimulatedDisk::remove(const fs::path& path) {
@@ -479,6 +486,7 @@ inline void SimulatedDisk::sync_directory(const fs::path&) {
     call();
     const std::lock_guard lock(mutex_);
     durable_entries_ = entries_;
+    renamed_.clear();
 }
 
 }  // namespace pyrsistence::test

@@ -6,6 +6,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "codec/item.hpp"
@@ -180,7 +181,7 @@ private:
         else put_bytes(out, as_bytes(content(key, key % 7 == 0 ? 300 : 12)));
     }
     auto find(std::uint64_t key) {
-        return std::find_if(entries_.begin(), entries_.end(), [key](auto& entry) { return entry.key == key; });
+        return std::ranges::find(entries_, key, &Entry::key);
     }
     void set(RawDict* dict, std::uint64_t key, const std::string& value) {
         Buffer entry;
