@@ -1,9 +1,12 @@
 // The directory of a store: creating, recognising, locking and sharing it.
 
 #include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <cstdlib>
 #include <map>
 #include <random>
 
@@ -59,6 +62,26 @@ bool creatable(const std::vector<std::string>& names) {
 std::uint64_t random64() {
     std::random_device device;
     return std::uint64_t{device()} << 32 | device();
+}
+
+/// The pid that the last writer left in the lock file.
+std::string holder_of(os::File& lock_file) {
+    std::byte pid[16]{};
+    const std::string text(as_text(Bytes(pid).first(lock_file.read(pid, 0))));
+    return text.substr(0, text.find('\n'));
+}
+
+/// A writer that died just after a fork leaves its lock to the child until that has run its fork handlers.
+bool lock_in_time(os::File& lock_file, os::Lock kind) {
+    constexpr int kTries = 200;
+    constexpr auto kPause = std::chrono::milliseconds(5);
+    for (int i = 0; i < kTries; ++i) {
+        if (lock_file.try_lock(0, kind)) return true;
+        const int pid = std::atoi(holder_of(lock_file).c_str());
+        if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) return false;
+        std::this_thread::sleep_for(kPause);
+    }
+    return false;
 }
 
 }  // namespace
@@ -223,16 +246,13 @@ void Store::take_lock(bool exclusive) {
         if (error.code() != EEXIST) throw;
         lock_file_ = files_.open(path_ / kLock, os::Access::read_write);
     }
-    if (!lock_file_->try_lock(0, exclusive ? os::Lock::exclusive : os::Lock::shared)) {
+    if (!lock_in_time(*lock_file_, exclusive ? os::Lock::exclusive : os::Lock::shared)) {
         if (exclusive && lock_file_->try_lock(0, os::Lock::shared)) {
             lock_file_->unlock(0);
             throw LockedError(path_.string() + " is open for reading in another process; close it there first");
         }
-        std::byte pid[16]{};
-        const std::size_t size = lock_file_->read(pid, 0);
-        std::string holder(as_text(Bytes(pid).first(size)));
-        holder = holder.substr(0, holder.find('\n'));
-        throw LockedError(path_.string() + " is open for writing in process " + holder + "; close it there first");
+        throw LockedError(path_.string() + " is open for writing in process " + holder_of(*lock_file_) +
+                          "; close it there first");
     }
     if (!exclusive) return;
     const std::string pid = std::to_string(::getpid()) + "\n";

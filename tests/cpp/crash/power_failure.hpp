@@ -178,7 +178,8 @@ private:
         const auto found = begin.timeline->find(Model::digest(raw), begin.least, begin.most);
         if (!found) {
             const auto elsewhere = begin.timeline->find(Model::digest(raw), 0, begin.timeline->done());
-            const std::string found_at = elsewhere ? "but after " + std::to_string(*elsewhere) : "or any other number";
+            const std::string found_at =
+                elsewhere ? "but after " + std::to_string(*elsewhere) : "or any other number";
             ADD_FAILURE() << raw.size() << " entries are not the state after " << begin.least << " to "
                           << begin.most << " operations, " << found_at;
             return false;
