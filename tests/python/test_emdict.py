@@ -801,13 +801,13 @@ def test_other_threads_run_during_a_long_update(path):
     stop = threading.Event()
 
     def tick():
-        while not stop.wait(0.01):
+        while not stop.wait(0.001):
             ticks.append(1)
 
     thread = threading.Thread(target=tick)
     with EMDict(path) as d:
         thread.start()
-        d.update(zip(range(400_000), range(400_000)))
+        d.update(zip(range(1_500_000), range(1_500_000)))
         seen = len(ticks)
         stop.set()
         thread.join()
