@@ -9,6 +9,7 @@
 // class, and slots are called without a detour. tp_new makes a closed object, so every instance is usable.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -186,12 +187,18 @@ class SignalPoll {
 public:
     void step() {
         if ((++count_ & 1023) != 0) return;
-        { const WithoutGil others_may_run; }
         checked(PyErr_CheckSignals());
+        const auto now = std::chrono::steady_clock::now();
+        if (now - released_ < kTurn) return;
+        { const WithoutGil others_may_run; }
+        released_ = std::chrono::steady_clock::now();
     }
 
 private:
+    /// Longer than the interpreter's switch interval: a waiting thread is only let in after it has asked.
+    static constexpr auto kTurn = std::chrono::milliseconds(10);
     unsigned count_ = 0;
+    std::chrono::steady_clock::time_point released_ = std::chrono::steady_clock::now();
 };
 
 // Each defined in its own file, called by module.cpp in this order.
