@@ -431,14 +431,6 @@ Info Store::info() {
     return info;
 }
 
-bool Store::in_place() const {
-    try {
-        return files_.open(path_ / "data", os::Access::read_only)->identity() == data_->identity();
-    } catch (const StorageError&) {
-        return false;
-    }
-}
-
 void Store::check(const std::function<void(Pager&, const std::byte*, const Mark&)>& walk) {
     const ReadStep step(*this);
     std::vector<bool> seen(pager_->page_count());

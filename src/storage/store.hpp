@@ -168,8 +168,6 @@ public:
     /// Moves pages from the end of the data file to free places before it and cuts the end off.
     /// `relocate(container, limit)` does it for one container's pages from `limit` on, in steps of its own.
     void compact(const std::function<void(ContainerId, PageId limit)>& relocate);
-    /// True if the data file is still the one at path().
-    bool in_place() const;
 
     /// Proves that every page is either reachable or free: `walk` is called once per container with
     /// functions to mark pages and extents. Throws CorruptionError.
