@@ -5,7 +5,9 @@
 // Errors: StorageError with errno, naming the path and the call. EINTR is retried, short writes go on.
 #pragma once
 
+#include <atomic>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -31,11 +33,24 @@ public:
     std::size_t size() const noexcept { return size_; }
     /// Asks the kernel to read [offset, offset + length) ahead. Never fails.
     virtual void will_need(std::size_t offset, std::size_t length) const noexcept;
+    /// How many times a page of it could not be read and was replaced by zeros, for good: once this is not 0,
+    /// nothing read from here or written here counts. Always 0 for a mapping that is not guarded.
+    virtual std::uint64_t faults() const noexcept { return 0; }
 
 private:
     std::byte* data_;
     std::size_t size_;
 };
+
+/// Only the fault handler adds to it.
+inline std::atomic<std::uint64_t> mapping_fault_count = 0;
+
+/// The faults of all mappings of this process, ever. One load: after using a mapping, compare it with a value
+/// from a time when one's own mappings were known to be sound, and only if it has changed ask each of these.
+inline std::uint64_t mapping_faults() noexcept {
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // what was read from a mapping is read before
+    return mapping_fault_count.load(std::memory_order_acquire);
+}
 
 class File {
 public:
@@ -60,6 +75,12 @@ public:
     /// Open-file-description lock on one byte; false if another process (or File) holds it.
     virtual bool try_lock(std::uint64_t offset, Lock) = 0;
     virtual void unlock(std::uint64_t offset) = 0;
+    /// Whether another process (or File) holds a lock on the byte. REQUIRES: this File holds none.
+    virtual bool locked_elsewhere(std::uint64_t offset) {
+        if (!try_lock(offset, Lock::exclusive)) return true;
+        unlock(offset);
+        return false;
+    }
     /// Device and inode, which tell whether two paths are one file.
     struct Identity {
         std::uint64_t device, inode;
@@ -68,6 +89,16 @@ public:
     virtual Identity identity() const = 0;
     /// Gives up the descriptor without touching the file; for the child of a fork.
     virtual void abandon() noexcept = 0;
+};
+
+/// Calls a function after each write to a file, as long as it lives.
+class Watch {
+public:
+    Watch() = default;
+    /// Waits until a running call has ended, unless made from it; none follows.
+    virtual ~Watch() = default;
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
 };
 
 /// Where files come from. The default is the POSIX one; tests pass their own.
@@ -87,11 +118,24 @@ public:
     virtual std::vector<std::string> list(const fs::path&) = 0;
     /// Makes creations, renames and removals in the directory durable.
     virtual void sync_directory(const fs::path&) = 0;
+    /// Calls `on_write` soon after any process has written to an existing file (stores through mappings do not
+    /// count), once for several writes if they come quickly. All calls of a process come from one thread, in
+    /// which signals are blocked: they must be short and not throw. In the child of a fork nothing is watched.
+    /// Null if the system cannot tell: then nobody is told.
+    virtual std::unique_ptr<Watch> watch(const fs::path&, [[maybe_unused]] std::function<void()> on_write) {
+        return nullptr;
+    }
 
     static FileSystem& posix();
 };
 
 /// Bytes of memory that this process may use: the machine's, or its cgroup's (v1 or v2) if less.
 std::uint64_t available_memory();
+
+/// Tells the present run of the machine's kernel from every other one; 0 if unknown.
+std::uint64_t boot_id();
+
+/// FileSystem::watch() of the operating system.
+std::unique_ptr<Watch> watch_file(const fs::path&, std::function<void()> on_write);
 
 }  // namespace pyrsistence::os

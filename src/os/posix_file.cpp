@@ -15,13 +15,16 @@
 #include <fstream>
 
 #include "os/file.hpp"
+#include "os/mapping_guard.hpp"
 #include "pyrsistence/error.hpp"
 
 namespace pyrsistence::os {
 
 namespace {
 
+/// EFAULT is a mapped page, handed to the call, that cannot be read.
 [[noreturn]] void fail(const char* call, const fs::path& path, int code) {
+    if (code == EFAULT) code = EIO;
     throw StorageError(std::string(call) + " " + path.string() + ": " + std::strerror(code), code);
 }
 
@@ -39,8 +42,16 @@ off_t to_offset(std::uint64_t offset) { return static_cast<off_t>(offset); }
 
 class PosixMapping final : public Mapping {
 public:
-    using Mapping::Mapping;
-    ~PosixMapping() override { ::munmap(data(), size()); }
+    PosixMapping(std::byte* data, std::size_t size, Access access) noexcept
+        : Mapping(data, size), guard_(data, size, access) {}
+    ~PosixMapping() override {
+        guard_.release();
+        ::munmap(data(), size());
+    }
+    std::uint64_t faults() const noexcept override { return guard_.faults(); }
+
+private:
+    MappingGuard guard_;
 };
 
 class PosixFile final : public File {
@@ -58,11 +69,13 @@ public:
     std::unique_ptr<Mapping> map(std::uint64_t offset, std::size_t length, Access access) override;
     bool try_lock(std::uint64_t offset, Lock lock) override;
     void unlock(std::uint64_t offset) override;
+    bool locked_elsewhere(std::uint64_t offset) override;
     Identity identity() const override;
     void abandon() noexcept override;
 
 private:
     struct stat status() const;
+    static struct flock lock_of(std::uint64_t offset, short type);
     int set_lock(std::uint64_t offset, short type);
 
     int descriptor_;
@@ -142,15 +155,20 @@ std::unique_ptr<Mapping> PosixFile::map(std::uint64_t offset, std::size_t length
     void* place = ::mmap(nullptr, length, protection, MAP_SHARED, descriptor_, to_offset(offset));
     if (place == MAP_FAILED) fail("mmap", path_, errno);
     ::madvise(place, length, MADV_RANDOM);
-    return std::make_unique<PosixMapping>(static_cast<std::byte*>(place), length);
+    return std::make_unique<PosixMapping>(static_cast<std::byte*>(place), length, access);
 }
 
-int PosixFile::set_lock(std::uint64_t offset, short type) {
+struct flock PosixFile::lock_of(std::uint64_t offset, short type) {
     struct flock request {};
     request.l_type = type;
     request.l_whence = SEEK_SET;
     request.l_start = to_offset(offset);
     request.l_len = 1;
+    return request;
+}
+
+int PosixFile::set_lock(std::uint64_t offset, short type) {
+    struct flock request = lock_of(offset, type);
     return retry([&] { return ::fcntl(descriptor_, F_OFD_SETLK, &request); });
 }
 
@@ -162,6 +180,12 @@ bool PosixFile::try_lock(std::uint64_t offset, Lock lock) {
 
 void PosixFile::unlock(std::uint64_t offset) {
     if (set_lock(offset, F_UNLCK) != 0) fail("unlock", path_, errno);
+}
+
+bool PosixFile::locked_elsewhere(std::uint64_t offset) {
+    struct flock request = lock_of(offset, F_WRLCK);
+    if (::fcntl(descriptor_, F_OFD_GETLK, &request) != 0) fail("lock", path_, errno);
+    return request.l_type != F_UNLCK;
 }
 
 struct stat PosixFile::status() const {
@@ -203,6 +227,9 @@ public:
     }
     std::vector<std::string> list(const fs::path& path) override;
     void sync_directory(const fs::path& path) override;
+    std::unique_ptr<Watch> watch(const fs::path& path, std::function<void()> on_write) override {
+        return watch_file(path, std::move(on_write));
+    }
 
 private:
     static std::unique_ptr<File> open_file(const fs::path& path, int flags) {
@@ -291,6 +318,17 @@ std::uint64_t available_memory() {
     const auto pages = static_cast<std::uint64_t>(std::max(::sysconf(_SC_PHYS_PAGES), 0L));
     const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
     return std::min(pages * page, control_group_limit());
+}
+
+std::uint64_t boot_id() {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");  // hexadecimal digits in groups
+    std::string text;
+    std::uint64_t id = 0;
+    file >> text;
+    std::erase(text, '-');
+    constexpr std::size_t kDigits = 16;
+    std::from_chars(text.data(), text.data() + std::min(text.size(), kDigits), id, 16);
+    return id;
 }
 
 }  // namespace pyrsistence::os
