@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import compare
+import durable
 from compare import OURS
 from workloads import WORKLOADS
 
@@ -15,6 +16,8 @@ from workloads import WORKLOADS
 GOAL_BYTES_PER_ENTRY = {"dict": 32, "list": 12}
 GOAL_OPEN_SECONDS = 0.010
 GOAL_SYNC_BYTES = 16 << 10
+GOAL_DISK_RATE = 0.8  # durable operations per second, as a share of what the disk can do
+WITHOUT_DISK = ("tmpfs", "ramfs")
 
 
 def tables(results: dict) -> dict[str, str]:
@@ -25,6 +28,8 @@ def tables(results: dict) -> dict[str, str]:
             made[container] = table
     if table := space(results):
         made["space"] = table
+    for name, measured in results.get("durable", {}).items():
+        made[name.replace(".", "-")] = durable_rates(durable.ROWS[name].title, measured, results)
     writers = {"disk.load": loading, "disk.open": opening, "disk.recovery": recovery, "disk.sync": syncing}
     for name, probed in results["disk"].items():
         made[name.replace(".", "-")] = writers[name](probed) + caption(results, repeated=False)
@@ -201,6 +206,47 @@ def space(results: dict) -> str:
         "peak resident",
     ]
     return markdown(head, lines) + caption(results)
+
+
+# ----------------------------------------------------------------------------------------- durable operations
+
+
+def durable_rates(title: str, measured: dict, results: dict) -> str:
+    """Rates of the sides and of the disk; shares are medians over rounds in which all met the same disk."""
+    rounds, sides = measured["rounds"], measured["sides"]
+    lines = [["the disk: `pwrite` of 4 KiB, `fdatasync`", number(rate(rounds, durable.DISK)), "", ""]]
+    for side, description in sides.items():
+        share = f"{ratio(rounds, side, durable.DISK):.2f} ({between(rounds, side, durable.DISK)})"
+        ours = "" if side == OURS else f"{ratio(rounds, OURS, side):.2f} ({between(rounds, OURS, side)})"
+        lines.append([description, number(rate(rounds, side)), share, ours])
+    head = [title, "per second", "share of the disk's rate", "ours divided by theirs"]
+    text = f"\nMedians of {len(rounds)} rounds of {measured['steps']:,}, in brackets the least and the most. "
+    text += f"{count(measured['entries'])} entries before, {results['environment']['date']}.\n"
+    return markdown(head, lines) + durable_verdict(rounds, list(sides), results["environment"]) + text
+
+
+def durable_verdict(rounds: list[dict], sides: list[str], facts: dict) -> str:
+    if facts["file_system"] in WITHOUT_DISK:
+        return f"\n**Measured on {facts['file_system']}, where a sync costs nothing: not rates of a disk.**\n"
+    share = ratio(rounds, OURS, durable.DISK)
+    goal = "yes" if share >= GOAL_DISK_RATE else "**no**"
+    ahead = {side: ratio(rounds, OURS, side) > 1 for side in sides if side != OURS}
+    rivals = "; ".join(f"ahead of {side}: {'yes' if won else '**no**'}" for side, won in ahead.items())
+    text = f"\nGoal of {GOAL_DISK_RATE} of the disk's rate, kept: {goal}"
+    return f"{text}; {rivals}.\n" if rivals else f"{text}.\n"
+
+
+def rate(rounds: list[dict], side: str) -> float:
+    return statistics.median(measured[side] for measured in rounds)
+
+
+def ratio(rounds: list[dict], ours: str, theirs: str) -> float:
+    return statistics.median(measured[ours] / measured[theirs] for measured in rounds)
+
+
+def between(rounds: list[dict], ours: str, theirs: str) -> str:
+    ratios = [measured[ours] / measured[theirs] for measured in rounds]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}"
 
 
 # ----------------------------------------------------------------------------------------------------- probes

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import compare
 import disk
+import durable
 import report
 from compare import OURS
 from workloads import WORKLOADS, takes_part
@@ -51,7 +52,8 @@ def quantity(text: str) -> int:
 
 
 def all_rows() -> list[str]:
-    return [row.name for workload in WORKLOADS.values() for row in workload.rows] + list(disk.PROBES)
+    compared = [row.name for workload in WORKLOADS.values() for row in workload.rows]
+    return [*compared, *durable.ROWS, *disk.PROBES]
 
 
 def select(patterns: str | None, names: list[str], what: str) -> list[str]:
@@ -200,11 +202,18 @@ def measure(options: argparse.Namespace) -> dict:
     for side, reason in skipped.items():
         say(f"SKIPPED {side}: {reason}")
     facts = environment(options.directory)
-    if facts["file_system"] in ("tmpfs", "ramfs"):
-        say(f"WARNING: stores are on {facts['file_system']}, not on a disk; use --directory")
+    if facts["file_system"] in report.WITHOUT_DISK:
+        say(
+            f"WARNING: stores are on {facts['file_system']}, not on a disk, and a sync costs nothing there; "
+            "use --directory"
+        )
     settings = {key: getattr(options, key) for key in ("n", "ops", "repeat", "budget")} | {"rows": rows}
     results = {"environment": facts, "settings": settings, "skipped": skipped}
     results["workloads"] = compare_sides(options, rows, turns)
+    task = {key: getattr(options, key) for key in ("n", "ops", "budget", "directory")}
+    task["rounds"] = durable.ROUNDS * options.repeat
+    able = [side for side in (OURS, *rivals) if side not in skipped]
+    results["durable"] = durable.measure([row for row in rows if row in durable.ROWS], able, task, say)
     probes = [row for row in rows if row in disk.PROBES and OURS not in skipped]
     results["disk"] = disk.measure(probes, options.n, options.directory, options.keep_caches, say)
     return results

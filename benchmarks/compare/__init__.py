@@ -15,6 +15,10 @@ from pathlib import Path
 from typing import Any
 
 OURS = "pyrsistence"
+# The container of durable adapters whose `put` makes TOGETHER items one transaction over two containers:
+# an item goes into that of its key's lowest bit.
+TRANSACTIONS = "durable-transactions"
+TOGETHER = 10
 
 
 @dataclass
@@ -82,6 +86,21 @@ class Adapter:
 
     def close(self) -> None:
         pass
+
+
+class DurableAdapter(Adapter):
+    """For operations that have survived a power failure once they return; keys are ints, values bytes."""
+
+    container = "durable"
+    after_kill = after_power_loss = "every operation that returned"
+
+    def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
+        """Ascending keys, by whatever is quickest; everything is durable at the end. Not timed."""
+        raise NotImplementedError
+
+    def put(self, items: list[tuple[int, bytes]]) -> None:
+        """Each item becomes durable before the next; or, in TRANSACTIONS, each group of TOGETHER items."""
+        raise NotImplementedError
 
 
 class MappingLoops(Adapter):

@@ -2,8 +2,9 @@
 
 import functools
 import struct
+from collections.abc import Iterable
 
-from . import Adapter, Settings, chunks, register
+from . import TOGETHER, TRANSACTIONS, Adapter, DurableAdapter, Settings, chunks, register
 
 BATCH = 10_000  # operations in a transaction
 # The map is a sparse file, and must hold the copies of the pages that a transaction changes.
@@ -14,6 +15,7 @@ SMALLEST_MAP = 1 << 30
 class Lmdb(Adapter):
     requires = "lmdb"
     number = struct.Struct(">Q")
+    flags = {"writemap": True, "map_async": True}
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -22,9 +24,8 @@ class Lmdb(Adapter):
         self.environment = lmdb.open(
             str(settings.directory / "store"),
             map_size=max(SMALLEST_MAP, settings.entries * MAP_BYTES_PER_ENTRY),
-            writemap=True,
-            map_async=True,
             max_dbs=1,
+            **self.flags,
         )
         self.database = self.open_database()
         self.begin = functools.partial(self.environment.begin, db=self.database)
@@ -140,3 +141,54 @@ class LmdbTransactionPerOperation(Lmdb):
         for key in keys:
             with begin(write=True) as transaction:
                 transaction.put(pack(key), pack(key + 1))
+
+
+@register
+class DurableLmdb(DurableAdapter, Lmdb):
+    side = "lmdb"
+    title = "lmdb"
+    configuration = "defaults (sync, metasync), a write transaction each"
+    flags = {}
+
+    def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
+        pack = self.number.pack
+        with self.begin(write=True) as transaction:
+            for key, value in items:
+                transaction.put(pack(key), value, append=True)
+
+    def put(self, items: list[tuple[int, bytes]]) -> None:
+        pack, begin = self.number.pack, self.begin
+        for key, value in items:
+            with begin(write=True) as transaction:
+                transaction.put(pack(key), value)
+
+    def value(self, key: int) -> bytes:
+        with self.begin() as transaction:
+            return transaction.get(self.number.pack(key))
+
+
+@register
+class LmdbTransactions(DurableLmdb):
+    container = TRANSACTIONS
+    configuration = "defaults (sync, metasync), two databases"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.databases = self.database, self.environment.open_db(b"odd")
+
+    def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
+        pack = self.number.pack
+        with self.begin(write=True) as transaction:
+            for key, value in items:
+                transaction.put(pack(key), value, append=True, db=self.databases[key & 1])
+
+    def put(self, items: list[tuple[int, bytes]]) -> None:
+        pack, begin, databases = self.number.pack, self.begin, self.databases
+        for batch in chunks(items, TOGETHER):
+            with begin(write=True) as transaction:
+                for key, value in batch:
+                    transaction.put(pack(key), value, db=databases[key & 1])
+
+    def value(self, key: int) -> bytes:
+        with self.begin() as transaction:
+            return transaction.get(self.number.pack(key), db=self.databases[key & 1])

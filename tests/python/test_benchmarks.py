@@ -49,7 +49,7 @@ def test_every_row_is_measured_and_every_table_written(tmp_path, benchmarks):
     document = shutil.copy(DOCUMENT, tmp_path / "performance.md")
     done = run(*SMALL, "--json", tmp_path / "numbers.json", "--write-docs", document)
     results = json.loads((tmp_path / "numbers.json").read_text())
-    compare, workloads, disk = (benchmarks(name) for name in ("compare", "workloads", "disk"))
+    compare, workloads, disk, durable = map(benchmarks, ("compare", "workloads", "disk", "durable"))
     for workload in workloads.WORKLOADS.values():
         for side, adapter in compare.adapters(workload.container).items():
             if side in results["skipped"]:
@@ -60,6 +60,11 @@ def test_every_row_is_measured_and_every_table_written(tmp_path, benchmarks):
                 assert all(row["ns"] > 0 and row["operations"] > 0 for row in measured.values())
     assert set(results["disk"]) == set(disk.PROBES)
     assert results["disk"]["disk.recovery"]["replayed"] > 0
+    assert set(results["durable"]) == set(durable.ROWS)
+    for measured in results["durable"].values():
+        assert set(measured["sides"]) == {"pyrsistence", "lmdb", "sqlite"} - set(results["skipped"])
+        for rates in measured["rounds"]:
+            assert set(rates) == {*measured["sides"], durable.DISK} and min(rates.values()) > 0
     assert compare.OURS not in results["skipped"]
     rewritten = Path(document).read_text()
     begins = DOCUMENT.read_text().count("benchmark:begin")
@@ -126,6 +131,17 @@ def test_a_side_that_does_not_do_the_work_gets_no_numbers(benchmarks, fault, row
         workloads.perform({**TASK, "rows": [row]})
 
 
+@pytest.mark.parametrize("side", ["pyrsistence", "sqlite"])
+def test_a_side_that_stores_something_else_gets_no_numbers(benchmarks, side):
+    compare, durable = benchmarks("compare"), benchmarks("durable")
+    honest = compare.adapters("durable")[side]
+    put = honest.put
+    honest.put = lambda self, items: put(self, [*items[:-1], (items[-1][0], b"")])
+    task = {"row": "durable.put", "sides": [side], "n": 50, "ops": 20, "rounds": 1, "budget": 1}
+    with pytest.raises(AssertionError, match=f"{side}: what was stored under"):
+        durable.perform({**task, "directory": None})
+
+
 def test_two_adapters_of_one_name_are_refused(benchmarks):
     compare = benchmarks("compare")
     with pytest.raises(ValueError, match="two adapters"):
@@ -162,3 +178,29 @@ def test_a_verdict_names_the_rows_that_are_lost(benchmarks):
     sides["pyrsistence"] = {**ours, "ns": 50.0}
     won = report.verdict({"dict.get": sides}, columns, {"dict.get": "`d[k]`"})
     assert "Ahead of lmdb in every row." in won
+
+
+ROUNDS = [
+    {"disk": 100.0, "pyrsistence": 90.0, "lmdb": 95.0},
+    {"disk": 200.0, "pyrsistence": 150.0, "lmdb": 90.0},
+]
+
+
+@pytest.mark.parametrize("rounds, kept, ahead", [(ROUNDS, "yes", "yes"), (ROUNDS[1:], "**no**", "yes")])
+def test_durable_rates_are_compared_round_by_round(benchmarks, rounds, kept, ahead):
+    report = benchmarks("report")
+    verdict = report.durable_verdict(rounds, ["pyrsistence", "lmdb"], {"file_system": "ext4"})
+    assert f"Goal of 0.8 of the disk's rate, kept: {kept}; ahead of lmdb: {ahead}." in verdict
+
+
+def test_rates_without_a_disk_are_called_what_they_are(benchmarks):
+    report = benchmarks("report")
+    measured = {
+        "rounds": ROUNDS,
+        "sides": {"pyrsistence": "EMDict", "lmdb": "lmdb"},
+        "steps": 1,
+        "entries": 1,
+    }
+    facts = {"file_system": "tmpfs", "date": "today"}
+    table = report.durable_rates("title", measured, {"environment": facts})
+    assert "**Measured on tmpfs, where a sync costs nothing" in table and "kept" not in table
