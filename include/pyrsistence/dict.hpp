@@ -37,6 +37,8 @@ class Dict : private RawDict {
         void set(ValueParameter value) const { dict->insert_or_assign(key, value); }
     };
 
+    Dict(const Dict& live, Handle::Time time) : RawDict(live, time) {}
+
 public:
     using key_type = K;
     using mapped_type = V;
@@ -48,17 +50,30 @@ public:
 
     /// Opens or creates the store in directory `path`.
     explicit Dict(const std::filesystem::path& path, const Options& options = {}) : RawDict(path, options) {}
+    /// Opens or creates it in a store that is open; opens it in a snapshot.
+    Dict(const Handle& where, std::string_view name) : RawDict(where, name) {}
+    /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
+    Dict snapshot() const { return Dict(*this, Time::now); }
 
+    using Container::backup;
     using Container::check;
     using Container::checkpoint;
     using Container::close;
     using Container::closed;
+    using Container::compact;
+    using Container::delete_snapshot;
     using Container::empty;
     using Container::info;
+    using Container::keep_snapshot;
+    using Container::name;
     using Container::path;
     using Container::read_only;
+    using Container::refresh;
     using Container::size;
+    using Container::snapshots;
     using Container::sync;
+    using Container::transaction;
+    using Container::verify;
 
     // ---- Lookup: O(1) expected page touches per level ----
 

@@ -35,6 +35,8 @@ class List : private RawList {
         void set(ItemParameter value) const { list->set(index, value); }
     };
 
+    List(const List& live, Handle::Time time) : RawList(live, time) {}
+
 public:
     using value_type = T;
     using size_type = std::uint64_t;
@@ -45,17 +47,30 @@ public:
 
     /// Opens or creates the store in directory `path`.
     explicit List(const std::filesystem::path& path, const Options& options = {}) : RawList(path, options) {}
+    /// Opens or creates it in a store that is open; opens it in a snapshot.
+    List(const Handle& where, std::string_view name) : RawList(where, name) {}
+    /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
+    List snapshot() const { return List(*this, Time::now); }
 
+    using Container::backup;
     using Container::check;
     using Container::checkpoint;
     using Container::close;
     using Container::closed;
+    using Container::compact;
+    using Container::delete_snapshot;
     using Container::empty;
     using Container::info;
+    using Container::keep_snapshot;
+    using Container::name;
     using Container::path;
     using Container::read_only;
+    using Container::refresh;
     using Container::size;
+    using Container::snapshots;
     using Container::sync;
+    using Container::transaction;
+    using Container::verify;
 
     // ---- Access ----
 

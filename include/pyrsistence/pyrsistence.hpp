@@ -1,4 +1,4 @@
-// Everything a C++ program needs: the typed containers, the codecs and the exceptions. See each header for
+// Everything a C++ program needs: stores, typed containers, the codecs and the exceptions. See each header for
 // what it promises and for its rules about threads.
 #pragma once
 
@@ -7,3 +7,4 @@
 #include "pyrsistence/dict.hpp"
 #include "pyrsistence/error.hpp"
 #include "pyrsistence/list.hpp"
+#include "pyrsistence/store.hpp"

@@ -19,6 +19,10 @@ struct DictEntry {
 class RawDict : public Container {
 public:
     explicit RawDict(const std::filesystem::path& path, const Options& options = {});
+    /// In a store that is open, or in a snapshot of it.
+    RawDict(const Handle& where, std::string_view name);
+    /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
+    RawDict snapshot() const { return RawDict(*this, Time::now); }
 
     /// Replaces a long identity by its digest, which is what is stored and looked up.
     static void shorten_identity(Buffer& identity);
@@ -50,6 +54,9 @@ public:
     void read_back(EntryId end, std::size_t count, Chunk& chunk) const;
     /// The id that the next new key will get: it grows with every new key and never shrinks.
     EntryId next_id() const;
+
+protected:
+    RawDict(const RawDict& live, Time time);
 };
 
 }  // namespace pyrsistence

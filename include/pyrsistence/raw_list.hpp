@@ -9,6 +9,10 @@ namespace pyrsistence {
 class RawList : public Container {
 public:
     explicit RawList(const std::filesystem::path& path, const Options& options = {});
+    /// In a store that is open, or in a snapshot of it.
+    RawList(const Handle& where, std::string_view name);
+    /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
+    RawList snapshot() const { return RawList(*this, Time::now); }
 
     /// Copies the item at `rank`; false if rank >= size().
     bool get(std::uint64_t rank, Buffer& item) const;
@@ -38,6 +42,9 @@ public:
     void read(std::uint64_t from, std::size_t count, Chunk& chunk) const;
     /// The same towards smaller ranks, from the last below `end`.
     void read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const;
+
+protected:
+    RawList(const RawList& live, Time time);
 };
 
 }  // namespace pyrsistence

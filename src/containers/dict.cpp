@@ -139,7 +139,7 @@ void apply(WriteStep& step, const LoggedOp& op) {
 }
 
 [[maybe_unused]] const bool registered = [] {
-    storage::Store::set_apply(ContainerType::dict, &apply);
+    storage::Store::set_methods(ContainerType::dict, {&apply, &clear});
     return true;
 }();
 
@@ -195,6 +195,11 @@ void containers::DictRoot::check(Pager& pager, const std::byte* root, std::uint6
 RawDict::RawDict(const std::filesystem::path& path, const Options& options)
     : Container(static_cast<std::uint8_t>(ContainerType::dict), path, options) {}
 
+RawDict::RawDict(const Handle& where, std::string_view name)
+    : Container(static_cast<std::uint8_t>(ContainerType::dict), where, name) {}
+
+RawDict::RawDict(const RawDict& live, Time time) : Container(live, time) {}
+
 void RawDict::shorten_identity(Buffer& identity) {
     if (identity.size() <= codec::kMaxIdentity) return;
     Buffer digest;
@@ -205,10 +210,14 @@ void RawDict::shorten_identity(Buffer& identity) {
 bool RawDict::get(Bytes identity, Buffer& value) const {
     storage::Store& open = store();
     const std::uint64_t hash = codec::key_hash(identity, open.hash_seed());
-    const ReadStep step(open);
+    const ReadStep step = reading();
     const Found found = find_entry(step.pager(), step.root(id_), hash, identity);
-    if (found.id == 0) return false;
+    if (found.id == 0) {
+        step.finish();
+        return false;
+    }
     value.assign(value_of(found.entry, identity.size()));
+    step.finish();
     return true;
 }
 
@@ -217,16 +226,19 @@ bool RawDict::contains(Bytes identity) const { return find(identity) != 0; }
 EntryId RawDict::find(Bytes identity) const {
     storage::Store& open = store();
     const std::uint64_t hash = codec::key_hash(identity, open.hash_seed());
-    const ReadStep step(open);
-    return find_entry(step.pager(), step.root(id_), hash, identity).id;
+    const ReadStep step = reading();
+    const EntryId id = find_entry(step.pager(), step.root(id_), hash, identity).id;
+    step.finish();
+    return id;
 }
 
 bool RawDict::read_entry(EntryId id, Buffer& entry) const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     const structures::Tree entries = DictRoot::entries(step.pager(), step.root(id_));
     const Record record = entries.find(id);
     if (record.stored.empty()) return false;
     entry.assign(entries.resolve(record));
+    step.finish();
     return true;
 }
 
@@ -303,23 +315,25 @@ void RawDict::clear() {
 }
 
 void RawDict::read(EntryId from, std::size_t count, Chunk& chunk) const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     const structures::Tree entries = DictRoot::entries(step.pager(), step.root(id_));
     containers::fill_chunk(chunk, from, count, entries,
                            [&](std::uint64_t at, auto&& visit) { return entries.scan(at, visit); });
     chunk.version = step.version();
+    step.finish();
 }
 
 void RawDict::read_back(EntryId end, std::size_t count, Chunk& chunk) const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     const structures::Tree entries = DictRoot::entries(step.pager(), step.root(id_));
     containers::fill_chunk(chunk, end, count, entries,
                            [&](std::uint64_t at, auto&& visit) { return entries.scan_back(at, visit); });
     chunk.version = step.version();
+    step.finish();
 }
 
 EntryId RawDict::next_id() const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     return DictRoot::next_id(step.root(id_));
 }
 

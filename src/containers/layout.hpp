@@ -44,4 +44,7 @@ struct ListRoot {
     static void check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark);
 };
 
+/// Moves a container's pages and extents from `limit` on to places before it, in steps of its own.
+void relocate(storage::Store& store, ContainerId id, PageId limit, const Progress& progress);
+
 }  // namespace pyrsistence::containers

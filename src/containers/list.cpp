@@ -90,7 +90,7 @@ void apply(WriteStep& step, const LoggedOp& op) {
 }
 
 [[maybe_unused]] const bool registered = [] {
-    storage::Store::set_apply(ContainerType::list, &apply);
+    storage::Store::set_methods(ContainerType::list, {&apply, [](WriteStep& step, ContainerId id) { items(step, id).clear(); }});
     return true;
 }();
 
@@ -129,11 +129,17 @@ void containers::ListRoot::check(storage::Pager& pager, const std::byte* root, c
 RawList::RawList(const std::filesystem::path& path, const Options& options)
     : Container(static_cast<std::uint8_t>(ContainerType::list), path, options) {}
 
+RawList::RawList(const Handle& where, std::string_view name)
+    : Container(static_cast<std::uint8_t>(ContainerType::list), where, name) {}
+
+RawList::RawList(const RawList& live, Time time) : Container(live, time) {}
+
 bool RawList::get(std::uint64_t rank, Buffer& item) const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     const Tree tree = ListRoot::items(step.pager(), step.root(id_));
     if (rank >= tree.size()) return false;
     item.assign(tree.resolve(tree.at(rank)));
+    step.finish();
     return true;
 }
 
@@ -215,17 +221,19 @@ void RawList::clear() {
 }
 
 void RawList::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     const Tree tree = ListRoot::items(step.pager(), step.root(id_));
     containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit); });
     chunk.version = step.version();
+    step.finish();
 }
 
 void RawList::read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const {
-    const ReadStep step(store());
+    const ReadStep step = reading();
     const Tree tree = ListRoot::items(step.pager(), step.root(id_));
     containers::fill_chunk(chunk, end, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan_back(at, visit); });
     chunk.version = step.version();
+    step.finish();
 }
 
 }  // namespace pyrsistence

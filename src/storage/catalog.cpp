@@ -1,5 +1,6 @@
 #include "storage/catalog.hpp"
 
+#include <algorithm>
 #include <string>
 
 namespace pyrsistence::storage {
@@ -21,13 +22,19 @@ void Catalog::validate(const std::byte* page, PageId id, PageId page_count) {
     bool good = n > 0 && n <= kFanout;
     for (unsigned i = 0; good && i < n; ++i) {
         const PageId child = codec::load48(page + kIds + 6 * i);
-        good = child >= kMetaPages && child < page_count;
+        good = child == 0 || (child >= kMetaPages && child < page_count);  // 0: a container that was removed
     }
     if (!good) throw CorruptionError("page " + std::to_string(id) + " of data: a damaged catalog page");
 }
 
 std::string_view RootPage::name(const std::byte* page) {
     return as_text({page + kNameSize + 2, codec::load<std::uint16_t>(page + kNameSize)});
+}
+
+void RootPage::set_name(std::byte* page, std::string_view name) {
+    std::memset(page + kNameSize, 0, kPageSize - kNameSize);
+    codec::store<std::uint16_t>(page + kNameSize, static_cast<std::uint16_t>(name.size()));
+    if (!name.empty()) std::memcpy(page + kNameSize + 2, name.data(), name.size());
 }
 
 /// Container ids below one child of a page of this level.
@@ -45,19 +52,46 @@ const std::byte* Catalog::expect(PageId id, PageKind kind, unsigned level) const
     return page;
 }
 
+/// 0 if there is none.
 PageId Catalog::child(const std::byte* page, ContainerId id, unsigned level) const {
     const std::uint64_t index = id / span(level) % kFanout;
-    if (index >= page_count(page)) throw CorruptionError("container " + std::to_string(id) + " is missing in the catalog");
-    return codec::load48(page + kIds + 6 * index);
+    return index < page_count(page) ? codec::load48(page + kIds + 6 * index) : 0;
+}
+
+/// The container's root page, or 0.
+PageId Catalog::find(ContainerId id) const {
+    PageId page = id < span(root_.level + 1) ? root_.page : 0;
+    for (unsigned level = root_.level + 1; level-- > 0 && page != 0;) {
+        page = child(expect(page, PageKind::catalog, level), id, level);
+    }
+    return page;
+}
+
+PageId Catalog::expect_container(ContainerId id) const {
+    if (const PageId page = find(id)) return page;
+    throw ClosedError("the container was removed, or its creation was rolled back; open it again");
 }
 
 const std::byte* Catalog::read(ContainerId id) const {
-    PageId page = root_.page;
-    for (unsigned level = root_.level + 1; level-- > 0;) page = child(expect(page, PageKind::catalog, level), id, level);
-    return expect(page, PageKind::root, 0);
+    return expect(expect_container(id), PageKind::root, 0);
 }
 
 std::byte* Catalog::write(ContainerId id) { return write(root_.page, root_.level, id); }
+
+void Catalog::remove(ContainerId id) {
+    (void)expect_container(id);
+    std::byte* page = pager_.write(root_.page);
+    for (unsigned level = root_.level; level > 0; --level) {
+        const std::uint64_t at = kIds + 6 * (id / span(level) % kFanout);
+        PageId below = codec::load48(page + at);
+        std::byte* lower = pager_.write(below);
+        codec::store48(page + at, below);
+        page = lower;
+    }
+    const std::uint64_t at = kIds + 6 * (id % kFanout);
+    pager_.release(codec::load48(page + at));
+    codec::store48(page + at, 0);
+}
 
 /// The root page for writing below a catalog page, which is copied only if the root page moves.
 std::byte* Catalog::write(PageId& page, unsigned level, ContainerId id) {
@@ -74,9 +108,11 @@ ContainerId Catalog::add(ContainerType type, std::string_view name) {
     const ContainerId id = root_.containers++;
     PageId below;
     std::byte* root = pager_.allocate(PageKind::root, static_cast<unsigned>(type), below);
-    codec::store<std::uint16_t>(root + RootPage::kNameSize, static_cast<std::uint16_t>(name.size()));
-    if (!name.empty()) std::memcpy(root + RootPage::kNameSize + 2, name.data(), name.size());
-    if (root_.page == 0) pager_.allocate(PageKind::catalog, 0, root_.page);
+    RootPage::set_name(root, name);
+    if (root_.page == 0) {  // ids that were given up may lie before the first container
+        for (root_.level = 0; id >= span(root_.level + 1);) ++root_.level;
+        pager_.allocate(PageKind::catalog, root_.level, root_.page);
+    }
     while (id >= span(root_.level + 1)) {
         const PageId old = root_.page;
         std::byte* top = pager_.allocate(PageKind::catalog, ++root_.level, root_.page);
@@ -88,12 +124,12 @@ ContainerId Catalog::add(ContainerType type, std::string_view name) {
         const std::uint64_t index = id / span(level) % kFanout;
         PageId next;
         std::byte* lower;
-        if (index < page_count(page)) {
+        if (child(page, id, level) != 0) {
             next = codec::load48(page + kIds + 6 * index);
             lower = pager_.write(next);
         } else {
             lower = pager_.allocate(PageKind::catalog, level - 1, next);
-            set_page_count(page, index + 1);
+            set_page_count(page, std::max<std::uint64_t>(index + 1, page_count(page)));
         }
         codec::store48(page + kIds + 6 * index, next);
         page = lower;

@@ -20,23 +20,33 @@ struct RootPage {
     static constexpr std::size_t kMaxName = 3840;
     static ContainerType type(const std::byte* page) { return static_cast<ContainerType>(page_level(page)); }
     static std::string_view name(const std::byte* page);
+    /// REQUIRES: name.size() <= kMaxName.
+    static void set_name(std::byte* page, std::string_view name);
 };
 
 class Catalog {
 public:
     Catalog(Pager& pager, CatalogRoot& root) : pager_(pager), root_(root) {}
 
-    /// The container's root page. REQUIRES: id < containers. Throws CorruptionError.
+    bool contains(ContainerId id) const { return find(id) != 0; }
+    /// The container's root page. Throws ClosedError if there is no such container (any more), CorruptionError.
     const std::byte* read(ContainerId id) const;
-    /// The root page for writing; it and the pages above it are copied as needed.
+    /// The root page for writing; it and the pages above it are copied as needed. REQUIRES: it exists.
     std::byte* write(ContainerId id);
     /// A new container. REQUIRES: name.size() <= RootPage::kMaxName.
     ContainerId add(ContainerType type, std::string_view name);
+    /// Gives the root page back; the id is never used again.
+    void remove(ContainerId id);
 
     /// Calls visit(page id) for the catalog's own pages and the root pages.
     template <class Visit>
     void walk(Visit&& visit) const {
         if (root_.page != 0) walk(root_.page, root_.level, visit);
+    }
+    /// Calls visit(id, root page) in ascending order of ids until it returns false.
+    template <class Visit>
+    void for_each(Visit&& visit) const {
+        if (root_.page != 0) for_each(root_.page, root_.level, 0, visit);
     }
 
 private:
@@ -49,6 +59,8 @@ private:
     static std::uint64_t span(unsigned level);
     const std::byte* expect(PageId id, PageKind kind, unsigned level) const;
     PageId child(const std::byte* page, ContainerId id, unsigned level) const;
+    PageId find(ContainerId id) const;
+    PageId expect_container(ContainerId id) const;
     std::byte* write(PageId& page, unsigned level, ContainerId id);
 
     template <class Visit>
@@ -57,9 +69,24 @@ private:
         const std::byte* page = expect(id, PageKind::catalog, level);
         for (unsigned i = 0; i < page_count(page); ++i) {
             const PageId below = codec::load48(page + kIds + 6 * i);
+            if (below == 0) continue;
             if (level > 0) walk(below, level - 1, visit);
             else visit(below);
         }
+    }
+
+    template <class Visit>
+    bool for_each(PageId page, unsigned level, std::uint64_t first, Visit& visit) const {
+        const unsigned n = page_count(expect(page, PageKind::catalog, level));
+        for (unsigned i = 0; i < n; ++i) {
+            const PageId below = codec::load48(expect(page, PageKind::catalog, level) + kIds + 6 * i);
+            if (below == 0) continue;
+            const std::uint64_t id = first + i * span(level);
+            const bool more = level > 0 ? for_each(below, level - 1, id, visit)
+                                        : visit(static_cast<ContainerId>(id), expect(below, PageKind::root, 0));
+            if (!more) return false;
+        }
+        return true;
     }
 
     Pager& pager_;

@@ -375,6 +375,7 @@ LogPosition Log::start(std::uint64_t generation, std::uint64_t sequence, std::ui
     file_.write(Bytes(block), window_base(window));
 
     if (window_ != kNone && window_ != window) needed_ |= 1u << window_;
+    faulted_ = faulted();
     mapping_ = std::move(mapping);
     begin_window(window, {header.salt, header.checksum, sequence});
     return {generation, header.salt, sequence};
@@ -491,6 +492,7 @@ void Log::shrink() {
         file_.sync();
     }
     file_.truncate(window_base(0) + kHeaderSize);
+    faulted_ = faulted();
     mapping_.reset();
     map_ = nullptr;
     window_ = kNone;

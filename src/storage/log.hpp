@@ -79,6 +79,9 @@ public:
     std::uint64_t used() const noexcept { return offset_ - kHeaderSize; }
     std::uint64_t capacity() const noexcept { return end_ - kHeaderSize; }
 
+    /// True if a page of a window could not be read or written.
+    bool faulted() const noexcept { return faulted_ || (mapping_ && mapping_->faults() > 0); }
+
     struct Replay {
         std::uint64_t next_sequence;       ///< after the last good record
         std::uint64_t highest_generation;  ///< seen in any valid window header
@@ -126,6 +129,7 @@ private:
     std::uint64_t chain_ = 0;      ///< checksum of the last record; at first, of the window header
     std::uint64_t next_sequence_ = 0;
     std::atomic<std::uint64_t> synced_{0};
+    bool faulted_ = false;         ///< an earlier window's mapping had faults
     std::unique_ptr<os::Mapping> mapping_;
 };
 

@@ -40,6 +40,7 @@ void Meta::encode(MutableBytes page) const {
     store<std::uint64_t>(p + 88, log.sequence);
     store<std::uint64_t>(p + 96, hash_seed);
     std::memcpy(p + 104, store_id.data(), store_id.size());
+    snapshots.encode(p + 120);
     store<std::uint64_t>(p + kChecksum, XXH3_64bits(p, kChecksum));
 }
 
@@ -60,6 +61,7 @@ std::optional<Meta> Meta::decode(Bytes page) {
     meta.log = {load<std::uint64_t>(p + 72), load<std::uint64_t>(p + 80), load<std::uint64_t>(p + 88)};
     meta.hash_seed = load<std::uint64_t>(p + 96);
     std::memcpy(meta.store_id.data(), p + 104, meta.store_id.size());
+    meta.snapshots = ExtentRef::decode(p + 120);
     return meta;
 }
 

@@ -16,6 +16,8 @@ struct CatalogRoot {
     PageId page = 0;
     unsigned level = 0;       ///< 0: the page names root pages itself
     ContainerId containers = 0;  ///< ids handed out so far
+
+    bool operator==(const CatalogRoot&) const = default;
 };
 
 struct Meta {
@@ -25,6 +27,7 @@ struct Meta {
     LogPosition log;
     std::uint64_t hash_seed = 0;
     std::array<std::byte, 16> store_id{};
+    ExtentRef snapshots;  ///< table of named snapshots; bytes == 0: there are none
 
     static constexpr std::size_t kSize = 160;  ///< below a sector: written whole or not at all
 

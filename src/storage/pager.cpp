@@ -18,7 +18,7 @@ namespace {
 
 constexpr PageId kSmallestMap = (PageId{64} << 20) / kPageSize;
 constexpr std::size_t kSmallArena = std::size_t{4} << 20;  ///< without huge pages, for small stores
-constexpr std::size_t kReadOnlyArena = std::size_t{64} << 30;
+constexpr std::size_t kReplayArena = std::size_t{64} << 30;
 constexpr std::size_t kWriteBatch = 256;  ///< pages in one vectored write
 constexpr std::uint64_t kReadAheadBytes = 64 * 1024;
 
@@ -61,43 +61,77 @@ void Pager::set_validator(PageKind kind, PageValidator validator) {
 
 // --- opening
 
-SpaceMap Pager::open_space(os::File& file, const PagerState& state) {
+SpaceMap Pager::open_space(os::File& file, const PagerState& state, const Options& options) {
     auto read = [&file](PageId first, MutableBytes bytes) {
         if (file.read(bytes, first * kPageSize) == bytes.size()) return;
         corrupt(first, "it lies behind the end of the file");
     };
-    if (state.page_count <= kMetaPages && state.space_map.bytes == 0) return SpaceMap(read);
-    const PageId file_pages = file.size() / kPageSize;
-    if (state.space_map.first >= file_pages || state.space_map.bytes > file_pages * kPageSize) {
-        corrupt(state.space_map.first, "the space map lies behind the end of the file");
+    if (options.access == Access::read) return SpaceMap(read, state.page_count);
+    const auto checked = [&](const ExtentRef& directory) {
+        const PageId file_pages = file.size() / kPageSize;
+        if (directory.first < file_pages && directory.bytes <= file_pages * kPageSize) return directory;
+        corrupt(directory.first, "the space map lies behind the end of the file");
+    };
+    if (state.page_count <= kMetaPages && state.space_map.bytes == 0) return SpaceMap(read, kMetaPages);
+    SpaceMap space(read, checked(state.space_map), state.page_count);
+    for (const PagerState& held : options.held) {
+        space.pin_stored(held.epoch, checked(held.space_map), held.page_count);
     }
-    return SpaceMap(read, state.space_map, state.page_count);
+    return space;
 }
 
 Pager::Pager(os::File& file, const PagerState& state, const Options& options)
     : file_(file),
       epoch_(state.epoch + 1),
-      space_(open_space(file, state)),
-      read_only_(options.read_only),
+      space_(open_space(file, state, options)),
+      access_(options.access),
       opened_epoch_(state.epoch),
       space_directory_(state.space_map),
       file_pages_(file.size() / kPageSize) {
-    seals_.push_back({state.epoch, {}});  // also of a new file: the log's extents outlive it
+    for (const PagerState& held : options.held) marks_.push_back(held.epoch);
+    if (access_ != Access::read) {  // also of a new file: extents of the log outlive it
+        space_.pin(state.epoch);
+        marks_.push_back(state.epoch);
+        checkpoints_.push_back(state.epoch);
+    }
     // The tail may have been cut off after the state was made durable.
-    if (space_.page_count() > file_pages_ && space_.trim() > std::max(file_pages_, kMetaPages)) {
+    const bool cut = access_ != Access::read && space_.page_count() > file_pages_;
+    if (cut && space_.trim() > std::max(file_pages_, kMetaPages)) {
         corrupt(space_.page_count() - 1,
                 "the file ends before it, at " + std::to_string(file_pages_) + " pages");
     }
     frame_capacity_ = std::max<std::size_t>(options.frame_memory / kPageSize, 4 * kStepFrames);
-    open_arena();
+    if (access_ != Access::read) open_arena();
     map_file(file_pages_);
+}
+
+/// Looks at the file as it is now: what was verified before may have been overwritten since.
+void Pager::look_again() {
+    file_pages_ = file_.size() / kPageSize;
+    if (file_pages_ * kPageSize > mapping_->size()) map_file(file_pages_);
+    ::madvise(states_.get(), states_.get_deleter().bytes, MADV_DONTNEED);
+    update_limit();
+}
+
+void Pager::reopen(const PagerState& state) {
+    look_again();
+    space_ = SpaceMap({}, state.page_count);
+    opened_epoch_ = state.epoch;
+    epoch_ = state.epoch + 1;
+}
+
+void Pager::grow(const PagerState& state) {
+    if (access_ != Access::read) return;
+    look_again();
+    if (state.page_count > space_.page_count()) space_ = SpaceMap({}, state.page_count);
+    opened_epoch_ = std::max(opened_epoch_, state.epoch);
 }
 
 Pager::~Pager() = default;
 
 void Pager::open_arena() {
     std::size_t capacity = frame_capacity_;
-    if (read_only_) capacity = std::max(capacity, kReadOnlyArena / kPageSize);
+    if (access_ == Access::replay) capacity = std::max(capacity, kReplayArena / kPageSize);
     void* place = MAP_FAILED;
     for (; capacity >= frame_capacity_; capacity /= 2) {
         place = map_memory((capacity + kFirstFrame) * kPageSize);
@@ -116,11 +150,12 @@ void Pager::open_arena() {
 
 /// Maps at least `pages` pages of the file, with room to grow as far as the address space allows.
 void Pager::map_file(PageId pages) {
+    faulted_ = mapping_ && faulted();
     for (const unsigned room : {4U, 2U, 1U}) {
         const PageId wanted = std::max(kSmallestMap, room * pages);
         try {
             resize_states(wanted);
-            mapping_ = file_.map(0, (read_only_ ? std::max<PageId>(pages, 1) : wanted) * kPageSize,
+            mapping_ = file_.map(0, (writes() ? wanted : std::max<PageId>(pages, 1)) * kPageSize,
                                  os::Access::read_only);
             break;
         } catch (const StorageError&) {
@@ -146,13 +181,13 @@ void Pager::resize_states(PageId pages) {
     state_size_ = pages;
 }
 
-void Pager::update_limit() { page_limit_ = read_only_ ? state_size_ : std::min(file_pages_, state_size_); }
+void Pager::update_limit() { page_limit_ = writes() ? std::min(file_pages_, state_size_) : state_size_; }
 
 // --- room
 
 /// Makes all pages below `pages` writable: room in the file, a state, and a place in the mapping.
 void Pager::cover(PageId pages) {
-    if (read_only_) {
+    if (!writes()) {
         if (pages > state_size_) resize_states(std::max(pages, 2 * state_size_));
     } else {
         if (pages > file_pages_) lengthen(pages);
@@ -180,10 +215,10 @@ void Pager::reserve_slowly() {
     if (frames_free_ >= kStepFrames) return;
     const std::size_t batch = std::max<std::size_t>(frame_capacity_ / 8, kStepFrames);
     retire(batch);
-    if (frames_free_ < kStepFrames && !read_only_) evict(batch);
+    if (frames_free_ < kStepFrames && writes()) evict(batch);
     if (frames_free_ >= kStepFrames) return;
     out_of_memory("all " + std::to_string(frame_capacity_) + " frames of the store are in use; " +
-                  (read_only_ ? "the log is too long to be replayed in memory, open the store for writing"
+                  (!writes() ? "the log is too long to be replayed in memory, open the store for writing"
                               : "wait for the checkpoint, or raise memory_limit"));
 }
 
@@ -235,7 +270,7 @@ bool Pager::give_back_frame(std::uint32_t index) {
     return true;
 }
 
-/// Writes the oldest frames of the current epoch to the file and frees them.
+/// Writes the oldest frames that were not handed over to the file and frees them.
 void Pager::evict(std::size_t count) {
     count = std::min(count, fresh_.size());
     std::vector<Write> writes;
@@ -246,6 +281,10 @@ void Pager::evict(std::size_t count) {
         free_frame(fresh_[i]);
     }
     fresh_.erase(fresh_.begin(), fresh_.begin() + static_cast<std::ptrdiff_t>(count));
+    renumber_fresh();
+}
+
+void Pager::renumber_fresh() {
     for (std::uint32_t i = 0; i < fresh_.size(); ++i) frame_info(fresh_[i]).position = i;
 }
 
@@ -334,8 +373,7 @@ PageId Pager::new_page() {
     if (frames_free_ == 0) out_of_memory("a step wrote more than " + std::to_string(kStepFrames) + " pages");
     const PageId id = space_.allocate(1);
     if (id < page_limit_) return id;
-    space_.retire(id, 1);
-    space_.recycle(id, 1);
+    retire_run(id, 1);
     out_of_memory("a step allocated more than " + std::to_string(kStepFrames) + " pages");
 }
 
@@ -360,32 +398,26 @@ std::byte* Pager::write_slowly(PageId& id) {
     std::memcpy(page + 4, old + 4, kPageSize - 4);
     if (!copy) return page;
     set_page_epoch(page, epoch_);
-    space_.retire(id, 1);
-    release_run({id, 1, birth});
+    retire_run(id, 1);
     id = target;
     return page;
 }
 
 void Pager::release(PageId id) {
-    const std::uint64_t birth = page_epoch(read(id));
-    space_.retire(id, 1);
-    release_run({id, 1, birth});
+    (void)read(id);  // a page that is none is not given back
+    retire_run(id, 1);
 }
 
-/// REQUIRES: the run is retired from the space map.
-void Pager::release_run(const Dead& run) {
-    if (seals_.empty() || run.birth > seals_.back().epoch) {
-        recycle(run.first, run.pages);
-    } else {
-        seals_.back().dead.push_back(run);
-    }
+/// The pages are no longer in use; those that no seal reaches become free.
+void Pager::retire_run(PageId first, std::uint64_t pages) {
+    space_.retire(first, pages, [this](PageId page, std::uint64_t count) { recycle(page, count); });
 }
 
 /// Makes a dead run free, but for pages that the checkpoint thread may be writing.
 void Pager::recycle(PageId first, std::uint64_t pages) {
     const PageId end = first + pages;
-    if (!private_.empty()) private_.erase(first);
-    for (PageId id = first; id < end; ++id) {
+    private_.erase(private_.lower_bound(first), private_.lower_bound(end));
+    for (PageId id = first; id < std::min(end, state_size_); ++id) {
         const std::uint32_t state = page_state_[id];
         if (state == kUnread) continue;
         if (state >= kFirstFrame && !give_back_frame(state)) {
@@ -406,9 +438,9 @@ ExtentRef Pager::write_extent(Bytes bytes) {
     try {
         cover(ref.first + ref.pages());
         place_extent(ref.first, bytes);
+        keep_for_recovery(ref);
     } catch (...) {
-        space_.retire(ref.first, ref.pages());
-        space_.recycle(ref.first, ref.pages());
+        retire_run(ref.first, ref.pages());
         throw;
     }
     page_state_[ref.first] = kExtent;
@@ -418,7 +450,7 @@ ExtentRef Pager::write_extent(Bytes bytes) {
 
 void Pager::place_extent(PageId first, Bytes bytes) {
     const std::size_t padding = (kPageSize - bytes.size() % kPageSize) % kPageSize;
-    if (read_only_) {
+    if (!writes()) {
         auto copy = std::make_unique<std::byte[]>(bytes.size() + padding);
         std::memcpy(copy.get(), bytes.data(), bytes.size());
         private_[first] = std::move(copy);
@@ -431,9 +463,12 @@ void Pager::place_extent(PageId first, Bytes bytes) {
 }
 
 void Pager::release(const ExtentRef& ref) {
-    if (ref.bytes == 0) return;
-    space_.retire(ref.first, ref.pages());
-    release_run({ref.first, ref.pages(), kNoBirth});
+    if (ref.bytes != 0) retire_run(ref.first, ref.pages());
+}
+
+/// Every checkpoint from which a recovery may start reaches the extents that the log names.
+void Pager::keep_for_recovery(const ExtentRef& ref) {
+    for (const std::uint64_t epoch : checkpoints_) space_.keep(epoch, ref.first, ref.pages());
 }
 
 void Pager::claim(const ExtentRef& ref) {
@@ -443,73 +478,64 @@ void Pager::claim(const ExtentRef& ref) {
                                " bytes behind the end of the file of " + std::to_string(file_pages_) +
                                " pages");
     }
-    if (space_.claim(ref.first, ref.pages())) return;
+    if (space_.claim(ref.first, ref.pages())) return keep_for_recovery(ref);
     corrupt(ref.first, "the log names an extent of " + std::to_string(ref.pages()) + " pages, some in use");
 }
 
 // --- seals and checkpoints
 
+std::uint64_t Pager::mark() {
+    space_.pin(epoch_);
+    marks_.push_back(epoch_);
+    return epoch_++;
+}
+
 PagerState Pager::seal() {
-    std::vector<Dead> dead;
-    const auto write = [&](PageId first, Bytes bytes) { write_map_pages(first, bytes); };
-    const auto retired = [&](PageId first, std::uint64_t pages) {
-        const auto known = map_births_.find(first);
-        dead.push_back({first, pages, known == map_births_.end() ? kNoBirth : known->second});
-        if (known != map_births_.end()) map_births_.erase(known);
+    const auto write = [&](PageId first, Bytes bytes) {
+        cover(first + (bytes.size() + kPageSize - 1) / kPageSize);
+        file_.write(bytes, first * kPageSize);
     };
-    if (!read_only_) space_directory_ = space_.save(write, retired);
-    for (const Dead& run : dead) release_run(run);
-    seal_frames();
-    seals_.push_back({epoch_, {}});
+    if (writes()) space_directory_ = space_.save(write);
+    checkpoints_.reserve(checkpoints_.size() + 1);
+    const std::uint64_t epoch = mark();
+    checkpoints_.push_back(epoch);
+    hand_over(epoch);
     extent_bytes_ = 0;
-    return {epoch_++, space_.page_count(), space_directory_};
+    return {epoch, space_.page_count(), space_directory_};
 }
 
-void Pager::write_map_pages(PageId first, Bytes bytes) {
-    const PageId pages = (bytes.size() + kPageSize - 1) / kPageSize;
-    cover(first + pages);
-    file_.write(bytes, first * kPageSize);
-    for (PageId id = first; id < first + pages; ++id) map_births_[id] = epoch_;
-}
-
-void Pager::seal_frames() {
+void Pager::hand_over(std::uint64_t epoch) {
     const std::scoped_lock guard(hand_over_);
-    if (sealed_.size() > 2 * frame_capacity_) compact_sealed();
-    for (const std::uint32_t index : fresh_) {
-        Frame& info = frame_info(index);
-        info.batch = batch_;
-        info.position = static_cast<std::uint32_t>(sealed_.size());
-        sealed_.push_back({index, info.page});
-    }
-    fresh_.clear();
-}
-
-/// Many seals without a checkpoint leave entries of frames that were given back.
-void Pager::compact_sealed() {
-    std::erase_if(sealed_, [](const SealedFrame& item) { return item.page == 0; });
-    for (std::size_t i = 0; i < sealed_.size(); ++i) {
-        frame_info(sealed_[i].frame).position = static_cast<std::uint32_t>(i);
-    }
+    std::erase_if(fresh_, [&](std::uint32_t index) {
+        if (page_epoch(frame(index)) > epoch) return false;
+        frame_info(index).batch = batch_;
+        frame_info(index).position = static_cast<std::uint32_t>(sealed_.size());
+        sealed_.push_back({index, frame_info(index).page});
+        return true;
+    });
+    renumber_fresh();
 }
 
 void Pager::drop(std::uint64_t epoch) {
-    const auto found =
-        std::find_if(seals_.begin(), seals_.end(), [epoch](const Seal& seal) { return seal.epoch == epoch; });
-    if (found == seals_.end()) return;
-    const std::vector<Dead> dead = std::move(found->dead);
-    Seal* const older = found == seals_.begin() ? nullptr : &*std::prev(found);
-    for (const Dead& run : dead) {
-        if (older != nullptr && run.birth <= older->epoch) {
-            older->dead.push_back(run);
-        } else {
-            recycle(run.first, run.pages);
-        }
-    }
-    seals_.erase(found);
+    if (std::erase(marks_, epoch) == 0) return;
+    std::erase(checkpoints_, epoch);
+    space_.unpin(epoch, [this](PageId first, std::uint64_t pages) { recycle(first, pages); });
+}
+
+void Pager::rewind() {
+    space_.rewind(marks_.back(), [this](PageId first, std::uint64_t pages) { recycle(first, pages); });
+}
+
+void Pager::protect(std::uint64_t epoch, PageId end) {
+    space_.pin_all(epoch, end);
+    marks_.push_back(epoch);
+    opened_epoch_ = std::max(opened_epoch_, epoch);
+    epoch_ = epoch + 1;
 }
 
 void Pager::write_sealed() {
-    if (read_only_) return;
+    if (!writes()) return;
+    const std::scoped_lock alone(writing_back_);
     {
         const std::scoped_lock guard(hand_over_);
         for (const SealedFrame& item : sealed_) {
@@ -525,6 +551,13 @@ void Pager::write_sealed() {
     const std::scoped_lock guard(hand_over_);
     written_.insert(written_.end(), writing_.begin(), writing_.end());
     writing_.clear();
+}
+
+void Pager::write_all() {
+    if (!writes()) return;
+    write_sealed();
+    retire(SIZE_MAX);
+    evict(fresh_.size());
 }
 
 void Pager::sync() {
@@ -548,7 +581,7 @@ bool Pager::retire(std::size_t limit) {
 }
 
 void Pager::trim(bool exact) {
-    if (read_only_) return;
+    if (!writes()) return;
     const PageId pages = space_.trim();
     const PageId slack = exact ? 0 : growth_step(pages);
     if (file_pages_ <= pages + 2 * slack) return;
@@ -560,7 +593,7 @@ void Pager::trim(bool exact) {
 bool Pager::frames_scarce() const noexcept {
     const bool pending = frames_in_use() > fresh_.size();
     const std::size_t few = std::max<std::size_t>(2 * kStepFrames, frame_capacity_ / 8);
-    return !read_only_ && pending && frames_free_ < few;
+    return writes() && pending && frames_free_ < few;
 }
 
 }  // namespace pyrsistence::storage

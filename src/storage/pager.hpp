@@ -5,21 +5,19 @@
 // the first write after a seal moves the page to a new id.
 //
 // Thread safety: every function is called under the store's lock, except write_sealed() and
-// sync(), which the checkpoint thread calls without it.
-// Page pointers stay valid until the next reserve(), write_extent(), claim(), seal(), drop(), retire()
-// or trim(); within one step of an operation nothing moves, but a page that has been released
-// may be overwritten by the next allocate() or write().
+// sync(), which any thread may call without it.
+// Page pointers stay valid until the next reserve(), write_extent(), claim(), mark(), seal(), drop(),
+// rewind(), retire() or trim(); within one step of an operation nothing moves, but a page that has been
+// released may be overwritten by the next allocate() or write().
 // Invariants: a frame exists for a page iff its newest content is not in the file; a page with
 // epoch() in its header belongs to no seal; nothing durable refers to a page born after the last
 // durable checkpoint.
 #pragma once
 
 #include <atomic>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 #include <vector>
 
 #include "os/file.hpp"
@@ -41,15 +39,25 @@ using PageValidator = void (*)(const std::byte* page, PageId id, PageId page_cou
 
 class Pager {
 public:
+    enum class Access {
+        write,
+        replay,  ///< the file is not written; changes stay in frames, which may outgrow frame_memory
+        read,    ///< nothing is changed, and the space map is not looked at
+    };
     struct Options {
         std::size_t frame_memory = std::size_t{64} << 20;  ///< bytes for frames
-        bool read_only = false;  ///< frames are never written and may outgrow frame_memory
+        Access access = Access::write;
+        std::vector<PagerState> held = {};  ///< older states whose pages must not be used, oldest first
     };
     /// Frames that are free after reserve(): the pages that one step of an operation may write.
     static constexpr unsigned kStepFrames = 128;
 
     Pager(os::File& file, const PagerState& state, const Options&);
     ~Pager();
+    /// Access::read: goes on with another state of the same file.
+    void reopen(const PagerState& state);
+    /// Access::read: pages of an older or newer state can be read, too.
+    void grow(const PagerState& state);
 
     /// Registers the validator for pages of a kind (process-wide; at static initialisation).
     static void set_validator(PageKind, PageValidator);
@@ -94,7 +102,7 @@ public:
 
     /// Writes a new extent to the file (page cache) at once. May move pages; call before a step.
     ExtentRef write_extent(Bytes bytes);
-    /// Extents always outlive the newest seal: a log record may refer to them.
+    /// Its place is not used again before a checkpoint sealed later is durable: a log record may refer to it.
     void release(const ExtentRef&);
     /// Recovery: takes the extent's pages, which a log record refers to. All extents of the log are
     /// claimed before the first page is allocated. Throws CorruptionError if a page is in use or
@@ -107,16 +115,30 @@ public:
 
     // --- seals and checkpoints
     std::uint64_t epoch() const noexcept { return epoch_; }
-    /// Ends the epoch: what has been written so far never changes any more. Writes the space map
-    /// (so it may throw StorageError; the caller then restores the store). The seal is held until drop().
-    /// A read_only pager writes nothing and repeats the space map that it was opened with.
+    /// A seal: ends the epoch, which is its name; what has been written so far never changes any more, and no
+    /// page of it is used again until drop(). O(1).
+    std::uint64_t mark();
+    /// A seal that can be opened again: writes the space map (so it may throw StorageError; the caller
+    /// then restores the store) and hands its frames to write_sealed(). Extents written from now on are
+    /// kept until it is dropped. A pager that does not write repeats the space map that it was opened with.
     PagerState seal();
-    /// Nobody needs the seal of this epoch any more: its dead pages are handed on or become free.
+    /// Nobody needs the seal of this epoch any more: pages that only it can reach become free.
     void drop(std::uint64_t epoch);
-    /// Checkpoint thread, without the lock: writes the frames of all seals so far, in page order.
-    /// After StorageError it may be called again and starts over. At most one thread at a time.
+    /// Goes back to the newest seal: its pages are in use again, those born since are free. The seal stays.
+    /// Throws CorruptionError, and changes nothing, if seal() was called since and that seal is gone already.
+    void rewind();
+    /// No page below `end` that is free or dead is used before drop(epoch), since somebody may
+    /// still read a state that this pager knows nothing of. Ends the epoch. REQUIRES: epoch >= epoch().
+    void protect(std::uint64_t epoch, PageId end);
+    /// Hands the frames of this and older epochs to write_sealed(). REQUIRES: epoch < epoch().
+    void hand_over(std::uint64_t epoch);
+    /// Without the lock: when it returns, all frames handed over so far are in the file. After
+    /// StorageError it may be called again and starts over.
     void write_sealed();
-    /// Checkpoint thread, without the lock: fdatasync of the data file.
+    /// Writes every frame to the file, so that it is complete without this pager, if it writes at all. Throws
+    /// StorageError.
+    void write_all();
+    /// Without the lock: fdatasync of the data file.
     void sync();
     /// Under the lock: frees up to `limit` written frames; true when none is left.
     bool retire(std::size_t limit);
@@ -131,6 +153,11 @@ public:
     /// True when few frames are free and a pending checkpoint (write_sealed, retire) would free some:
     /// the store should wait for it, since frames that belong to a seal cannot be written out early.
     bool frames_scarce() const noexcept;
+    bool writes() const noexcept { return access_ == Access::write; }
+    /// Whether space() tells which pages are in use.
+    bool knows_space() const noexcept { return access_ != Access::read; }
+    /// True if a page of the file could not be read.
+    bool faulted() const noexcept { return faulted_ || mapping_->faults() > 0; }
     const SpaceMap& space() const noexcept { return space_; }
 
 private:
@@ -138,28 +165,17 @@ private:
     static constexpr std::uint32_t kVerified = 1;    ///< in the mapping, checked
     static constexpr std::uint32_t kExtent = 2;      ///< first page of an extent whose checksum was checked
     static constexpr std::uint32_t kFirstFrame = 3;  ///< else the index of its frame
-    static constexpr std::uint64_t kNoBirth = 0;     ///< of extents: they outlive the newest seal
 
     /// What the arena's page of the same index holds.
     struct Frame {
         PageId page = 0;             ///< 0: the frame is free
-        std::uint32_t position = 0;  ///< in fresh_, or in sealed_ if its batch is not handed over
-        std::uint32_t batch = 0;     ///< 0: of the current epoch, else of a seal
+        std::uint32_t position = 0;  ///< in fresh_, or in sealed_ if its batch is not being written
+        std::uint32_t batch = 0;     ///< 0: not handed over
         bool orphan = false;         ///< nobody needs the page, but it may be about to be written
     };
     struct SealedFrame {
         std::uint32_t frame;
         PageId page;  ///< 0: given back before it was handed over
-    };
-    /// A run that the seal it is listed under can reach and the current state cannot.
-    struct Dead {
-        PageId first;
-        std::uint64_t pages;
-        std::uint64_t birth;
-    };
-    struct Seal {
-        std::uint64_t epoch;
-        std::vector<Dead> dead;
     };
     struct Unmap {
         std::size_t bytes;
@@ -178,7 +194,8 @@ private:
     const std::byte* read_slowly(PageId id);
     std::byte* write_slowly(PageId& id);
     void verify(PageId id, const std::byte* page) const;
-    static SpaceMap open_space(os::File&, const PagerState&);
+    static SpaceMap open_space(os::File&, const PagerState&, const Options&);
+    void look_again();
 
     void open_arena();
     void reserve_slowly();
@@ -191,18 +208,17 @@ private:
     std::byte* take_frame(PageId id);
     void free_frame(std::uint32_t index);
     void forget_fresh(const Frame&);
+    void renumber_fresh();
     bool give_back_frame(std::uint32_t index);
     void evict(std::size_t count);
     void write_pages(std::vector<Write>&);
 
     PageId new_page();
-    void release_run(const Dead&);
+    void retire_run(PageId first, std::uint64_t pages);
     void recycle(PageId first, std::uint64_t pages);
+    void keep_for_recovery(const ExtentRef&);
     void place_extent(PageId first, Bytes bytes);
     const std::byte* extent_place(const ExtentRef&) const;
-    void write_map_pages(PageId first, Bytes bytes);
-    void seal_frames();
-    void compact_sealed();
 
     os::File& file_;
     std::byte* arena_ = nullptr;
@@ -214,10 +230,11 @@ private:
     std::size_t frames_free_ = 0;
     PageId page_limit_ = 0;  ///< ids below this may be written: they have a state and room in the file
 
-    const bool read_only_;
-    const std::uint64_t opened_epoch_;  ///< of the seal that the pager began with
+    const Access access_;
+    std::uint64_t opened_epoch_;        ///< pages that were there before are of this epoch at most
     ExtentRef space_directory_;         ///< of the last seal
     PageId file_pages_ = 0;             ///< whole pages in the file
+    bool faulted_ = false;              ///< an earlier mapping had faults
     std::shared_ptr<os::Mapping> mapping_;  ///< shared with write_extent(), whose bytes may lie in it
     Region<std::uint32_t> states_;
     Region<std::byte> arena_region_;
@@ -225,16 +242,17 @@ private:
     std::size_t frame_capacity_ = 0;
     std::vector<Frame> frames_;               ///< of every arena page used so far
     std::vector<std::uint32_t> free_stack_;
-    std::vector<std::uint32_t> fresh_;        ///< frames of the current epoch, roughly oldest first
+    std::vector<std::uint32_t> fresh_;        ///< frames not handed over, roughly oldest first
 
-    std::deque<Seal> seals_;                                  ///< held, oldest first
-    std::unordered_map<PageId, std::uint64_t> map_births_;    ///< pages of the space map, if written by us
-    std::map<PageId, std::unique_ptr<std::byte[]>> private_;  ///< extents of a read_only pager
+    std::vector<std::uint64_t> marks_;        ///< epochs of the seals that are held, ascending
+    std::vector<std::uint64_t> checkpoints_;  ///< those of them from which a recovery may start
+    std::map<PageId, std::unique_ptr<std::byte[]>> private_;  ///< extents of Access::replay
     std::uint64_t extent_bytes_ = 0;
     std::atomic<std::uint64_t> extents_written_ = 0;
     std::atomic<std::uint64_t> extents_synced_ = 0;
 
-    std::mutex hand_over_;              ///< guards the next three, shared with the checkpoint thread
+    std::mutex writing_back_;           ///< held by write_sealed()
+    std::mutex hand_over_;              ///< guards the next three, shared with write_sealed()
     std::uint32_t batch_ = 1;           ///< of sealed_; smaller ones have been handed over
     std::vector<SealedFrame> sealed_;   ///< written by the next write_sealed()
     std::vector<SealedFrame> written_;  ///< to be freed by retire()

@@ -1,6 +1,7 @@
 // Recovery: the last durable checkpoint, then every record of the log since, through the very
 // functions that made them.
 
+#include <algorithm>
 #include <array>
 
 #include "storage/store.hpp"
@@ -9,8 +10,8 @@ namespace pyrsistence::storage {
 
 namespace {
 
-std::array<Store::Apply, 16>& appliers() {
-    static std::array<Store::Apply, 16> table{};
+std::array<Store::Methods, 16>& methods() {
+    static std::array<Store::Methods, 16> table{};
     return table;
 }
 
@@ -27,6 +28,11 @@ std::uint64_t take_varint(Bytes& bytes) {
         if (byte < 0x80) return value;
     }
     bad_record();
+}
+
+std::string_view name_in(Bytes operands) {
+    if (operands.size() > RootPage::kMaxName) bad_record();
+    return as_text(operands);
 }
 
 LoggedOp parse(Bytes record) {
@@ -60,21 +66,58 @@ void for_each_op(Bytes record, Visit&& visit) {
 
 }  // namespace
 
-void Store::set_apply(ContainerType type, Apply apply) { appliers()[static_cast<std::size_t>(type)] = apply; }
+void Store::set_methods(ContainerType type, Methods own) { methods()[static_cast<std::size_t>(type)] = own; }
+
+namespace {
+
+const Store::Methods& methods_of(const std::byte* root) {
+    const auto type = static_cast<std::size_t>(RootPage::type(root));
+    if (type >= methods().size() || !methods()[type].apply) bad_record();
+    return methods()[type];
+}
+
+}  // namespace
 
 void Store::load() {
     meta_ = Meta::read(*data_, path_.string());
+    named_ = read_snapshots(*data_, meta_);
+    Pager::Options options;
     // A quarter of the limit is left to page states, bitmaps and everything that is not a frame.
-    pager_ = std::make_unique<Pager>(*data_, meta_.pages,
-                                     Pager::Options{options_.memory_limit / 4 * 3, read_only()});
+    options.frame_memory = options_.memory_limit / 4 * 3;
+    options.access = read_only() ? Pager::Access::replay : Pager::Access::write;
+    for (const NamedSnapshot& snapshot : named_) options.held.push_back(snapshot.pages);
+    pager_ = std::make_unique<Pager>(*data_, meta_.pages, options);
     log_ = std::make_unique<Log>(*log_file_, read_only());
     catalog_ = meta_.catalog;
-    seals_ = {meta_.pages.epoch};
+    snapshot_table_ = meta_.snapshots;
+    sealed_ = {};
+    for (const NamedSnapshot& snapshot : named_) hold(snapshot.pages.epoch);
+    checkpoints_ = {meta_.pages.epoch};
+    hold(meta_.pages.epoch);
+    const std::uint64_t faults = os::mapping_faults();
     Log::Replay outcome;
     replay(outcome);
+    // A log that cannot be read must not look like one that has ended.
+    if (os::mapping_faults() != faults) throw unreadable();
     generation_ = std::max(meta_.log.generation, outcome.highest_generation);
     sequence_ = outcome.next_sequence;
     writing_ = !read_only() && sequence_ == meta_.log.sequence && log_->resume(meta_.log);
+}
+
+/// Seals that somebody needs, but of which the pager knows nothing, lie within the file as it is: no page there
+/// is used before they have all been let go. Epochs that earlier pagers used are not used again.
+void Store::protect_older_states() {
+    foreign_seals_.clear();
+    for (const auto& [epoch, holders] : holds_) {
+        const bool known = epoch == meta_.pages.epoch ||
+                           std::ranges::any_of(named_, [&](const NamedSnapshot& one) { return one.pages.epoch == epoch; });
+        if (!known) foreign_seals_.insert(epoch);
+        foreign_ = std::max(foreign_, epoch);
+    }
+    if (foreign_seals_.empty() && foreign_ < pager_->epoch()) return;
+    foreign_ = std::max(foreign_, pager_->epoch());
+    pager_->protect(foreign_, foreign_seals_.empty() ? 0 : data_->size() / kPageSize);
+    if (foreign_seals_.empty()) pager_->drop(foreign_);
 }
 
 /// First claims every extent that the log refers to, so that replaying cannot overwrite one, then
@@ -101,6 +144,7 @@ void Store::replay(Log::Replay& outcome) {
         return true;
     });
     if (fault && end < outcome.synced_sequence) std::rethrow_exception(fault);
+    protect_older_states();
     WriteStep step(*this, WriteStep::Replay{});
     log_->replay(meta_.log, meta_.checkpoint, [&](std::uint64_t sequence, Bytes record) {
         if (sequence >= end) return false;
@@ -113,29 +157,67 @@ void Store::apply(WriteStep& step, Bytes record) {
     for_each_op(record, [&](const LoggedOp& op) {
         step.next();
         if (op.op == Op::create) {
-            if (op.operands.empty() || op.container != catalog_.containers) bad_record();
-            step.create(static_cast<ContainerType>(op.operands[0]), as_text(op.operands.subspan(1)));
+            if (op.operands.empty() || op.container < catalog_.containers) bad_record();
+            catalog_.containers = op.container;
+            step.create(static_cast<ContainerType>(op.operands[0]), name_in(op.operands.subspan(1)));
             return;
         }
-        if (op.container >= catalog_.containers) bad_record();
-        const auto type = static_cast<std::size_t>(RootPage::type(step.root(op.container)));
-        if (type >= appliers().size() || !appliers()[type]) bad_record();
-        appliers()[type](step, op);
+        if (!Catalog(*pager_, catalog_).contains(op.container)) bad_record();
+        if (op.op == Op::rename) return step.rename(op.container, name_in(op.operands));
+        const Methods& own = methods_of(step.root(op.container));
+        if (op.op != Op::remove) return own.apply(step, op);
+        own.clear(step, op.container);
+        step.remove(op.container);
     });
 }
 
+void Store::clear_container(WriteStep& step, ContainerId id) { methods_of(step.root(id)).clear(step, id); }
+
 /// After a change that failed half way: back to the last checkpoint, and the log again. The next
-/// operation that writes makes a checkpoint first.
+/// operation that writes makes a checkpoint first. A running transaction is undone by this.
 void Store::restore(Guard& lock) noexcept {
     try {
         busy_ = true;
         settle(lock);
-        if (!poison_) load();
+        if (!poison_) require_sound();
+        if (!poison_) reload();
     } catch (...) {
         poison_ = std::current_exception();
     }
     busy_ = false;
     changed_.notify_all();
+}
+
+/// Snapshots stay readable if what they reach can be written to the file first.
+void Store::reload() {
+    for (const std::uint64_t epoch : checkpoints_) forget_hold(epoch);
+    for (const NamedSnapshot& snapshot : named_) forget_hold(snapshot.pages.epoch);
+    if (transaction_) {
+        for (const Level& level : transaction_->levels) forget_hold(level.epoch);
+        transaction_->levels.clear();
+    }
+    foreign_ = pager_->epoch();
+    if (!holds_.empty()) {
+        try {
+            pager_->write_all();
+        } catch (const StorageError&) {
+            lost_ = foreign_;
+        }
+    }
+    const ContainerId ids = catalog_.containers;  // never used again: handles may remember them
+    load();
+    catalog_.containers = std::max(ids, catalog_.containers);
+    committed();
+    if (!transaction_) return;
+    transaction_->base = {meta_.pages.epoch, catalog_, version()};
+    transaction_->failure = std::make_exception_ptr(
+        Error(path_.string() + ": the transaction was rolled back because an operation in it failed; leave it and "
+              "begin again"));
+}
+
+void Store::forget_hold(std::uint64_t epoch) {
+    const auto found = holds_.find(epoch);
+    if (found != holds_.end() && --found->second == 0) holds_.erase(found);
 }
 
 }  // namespace pyrsistence::storage

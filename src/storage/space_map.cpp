@@ -32,6 +32,37 @@ void for_words(std::size_t begin, std::size_t end, Visit&& visit) {
     }
 }
 
+/// Calls visit(begin, end) for the runs of bits that are 1 in words [from, to).
+template <class Words, class Visit>
+void for_runs(const Words& words, std::size_t from, std::size_t to, Visit&& visit) {
+    std::size_t begin = 0, end = 0;  // of the run so far
+    for (std::size_t i = from; i < to; ++i) {
+        for (std::uint64_t word = words[i]; word != 0;) {
+            const auto bit = static_cast<std::size_t>(std::countr_zero(word));
+            const auto count = static_cast<std::size_t>(std::countr_one(word >> bit));
+            if (begin == end || 64 * i + bit != end) {
+                if (begin != end) visit(begin, end);
+                begin = 64 * i + bit;
+            }
+            end = 64 * i + bit + count;
+            word = count == 64 ? 0 : word & ~(((std::uint64_t{1} << count) - 1) << bit);
+        }
+    }
+    if (begin != end) visit(begin, end);
+}
+
+template <class Words>
+void add(Words& to, const Words& words) {
+    for (std::size_t i = 0; i < words.size(); ++i) to[i] |= words[i];
+}
+
+template <class Words>
+std::uint32_t count(const Words& words) {
+    std::uint32_t ones = 0;
+    for (const std::uint64_t word : words) ones += static_cast<std::uint32_t>(std::popcount(word));
+    return ones;
+}
+
 /// Calls visit(group, begin, end) for the groups that hold pages [first, first + pages).
 template <class Visit>
 void for_groups(PageId first, std::uint64_t pages, Visit&& visit) {
@@ -67,43 +98,44 @@ struct SpaceMap::RunSearch {
     PageId found() const { return position - run; }
 };
 
-SpaceMap::SpaceMap(ReadPages read) : read_(std::move(read)), page_count_(kMetaPages) {
+SpaceMap::SpaceMap(ReadPages read, PageId page_count) : read_(std::move(read)), page_count_(page_count) {
     cover(kMetaPages);
     take(0, kMetaPages);
 }
 
 SpaceMap::SpaceMap(ReadPages read, const ExtentRef& directory, PageId page_count)
     : read_(std::move(read)), directory_(directory), page_count_(page_count) {
-    read_directory();
+    groups_ = read_directory(directory, page_count);
+    for (const Group& group : groups_) live_ += group.live;
 }
 
-void SpaceMap::read_directory() {
-    const std::uint64_t count = groups_for(page_count_);
-    if (page_count_ <= kMetaPages || page_count_ > kMaxPages || directory_.bytes != count * kEntrySize ||
-        directory_.first < kMetaPages || directory_.first >= page_count_ ||
-        directory_.pages() > page_count_ - directory_.first) {
-        corrupt(directory_.first, "the space map has " + std::to_string(directory_.bytes) + " bytes for " +
-                                      std::to_string(page_count_) + " pages");
+std::vector<SpaceMap::Group> SpaceMap::read_directory(const ExtentRef& directory, PageId page_count) const {
+    const std::uint64_t count = groups_for(page_count);
+    if (page_count <= kMetaPages || page_count > kMaxPages || directory.bytes != count * kEntrySize ||
+        directory.first < kMetaPages || directory.first >= page_count ||
+        directory.pages() > page_count - directory.first) {
+        corrupt(directory.first, "the space map has " + std::to_string(directory.bytes) + " bytes for " +
+                                     std::to_string(page_count) + " pages");
     }
-    std::vector<std::byte> bytes(directory_.bytes);
-    read_(directory_.first, bytes);
-    if (XXH3_64bits(bytes.data(), bytes.size()) != directory_.checksum) {
-        corrupt(directory_.first, "the checksum of the space map's directory differs");
+    std::vector<std::byte> bytes(directory.bytes);
+    read_(directory.first, bytes);
+    if (XXH3_64bits(bytes.data(), bytes.size()) != directory.checksum) {
+        corrupt(directory.first, "the checksum of the space map's directory differs");
     }
-    groups_.resize(count);
+    std::vector<Group> groups(count);
     for (std::uint64_t i = 0; i < count; ++i) {
         const std::byte* entry = bytes.data() + i * kEntrySize;
-        Group& group = groups_[i];
+        Group& group = groups[i];
         group.page = codec::load48(entry);
         group.live = group.busy = codec::load<std::uint32_t>(entry + 8);
         group.checksum = codec::load<std::uint64_t>(entry + 12);
-        const bool stored = group.page >= kMetaPages && group.page < page_count_;
+        const bool stored = group.page >= kMetaPages && group.page < page_count;
         if (group.live > kGroupPages || (!stored && (group.page != 0 || group.live != 0))) {
-            corrupt(directory_.first, "entry " + std::to_string(i) + " of the space map is impossible");
+            corrupt(directory.first, "entry " + std::to_string(i) + " of the space map is impossible");
         }
         group.longest = static_cast<std::uint32_t>(kGroupPages) - group.live;
-        live_ += group.live;
     }
+    return groups;
 }
 
 void SpaceMap::cover(PageId end) {
@@ -114,34 +146,38 @@ SpaceMap::Bits& SpaceMap::load(std::uint64_t index) const {
     Group& group = groups_[index];
     if (group.bits) return *group.bits;
     auto bits = std::make_unique<Bits>();
-    if (group.page != 0) {
-        std::vector<std::byte> block(kPageSize);
-        read_(group.page, block);
-        for (std::size_t i = 0; i < kWords; ++i) {
-            bits->live[i] = codec::load<std::uint64_t>(block.data() + 8 * i);
-        }
-        if (XXH3_64bits(block.data(), block.size()) != group.checksum) {
-            corrupt(group.page, "the checksum of a space map block differs");
-        }
-        check_block(index, *bits);
-        std::copy(std::begin(bits->live), std::end(bits->live), bits->busy);
-    }
+    bits->live = bits->busy = read_block(index, group, page_count_);
     group.bits = std::move(bits);
     return *group.bits;
 }
 
-void SpaceMap::check_block(std::uint64_t index, const Bits& bits) const {
-    std::uint32_t live = 0;
-    for (const std::uint64_t word : bits.live) live += static_cast<std::uint32_t>(std::popcount(word));
+/// The live bits of a group as they are stored.
+SpaceMap::Words SpaceMap::read_block(std::uint64_t index, const Group& group, PageId page_count) const {
+    Words words{};
+    if (group.page == 0) return words;
+    std::vector<std::byte> block(kPageSize);
+    read_(group.page, block);
+    if (XXH3_64bits(block.data(), block.size()) != group.checksum) {
+        corrupt(group.page, "the checksum of a space map block differs");
+    }
+    for (std::size_t i = 0; i < kWords; ++i) words[i] = codec::load<std::uint64_t>(block.data() + 8 * i);
+    const std::uint32_t live = count(words);
     std::uint64_t beyond = 0;
-    const std::uint64_t end = std::min(page_count_ - std::min(page_count_, index * kGroupPages), kGroupPages);
-    for_words(end, kGroupPages,
-              [&](std::size_t word, std::uint64_t mask) { beyond |= bits.live[word] & mask; });
-    const Group& group = groups_[index];
-    if (live != group.live || beyond != 0 || (index == 0 && (bits.live[0] & 3) != 3)) {
+    const std::uint64_t end = std::min(page_count - std::min(page_count, index * kGroupPages), kGroupPages);
+    for_words(end, kGroupPages, [&](auto word, auto mask) { beyond |= words[word] & mask; });
+    if (live != group.live || beyond != 0 || (index == 0 && (words[0] & 3) != 3)) {
         corrupt(group.page, "block " + std::to_string(index) + " of the space map has " +
                                 std::to_string(live) + " pages in use, expected " + std::to_string(group.live));
     }
+    return words;
+}
+
+/// The group's bits, of which live ones are about to change.
+SpaceMap::Bits& SpaceMap::change(std::uint64_t index) {
+    Bits& bits = load(index);
+    preserve(index);
+    mark_dirty(index);
+    return bits;
 }
 
 void SpaceMap::mark_dirty(std::uint64_t index) {
@@ -230,7 +266,7 @@ bool SpaceMap::claim(PageId first, std::uint64_t pages) {
 void SpaceMap::take(PageId first, std::uint64_t pages) {
     cover(first + pages);
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
-        Bits& bits = load(index);
+        Bits& bits = change(index);
         for_words(begin, end, [&](std::size_t word, std::uint64_t mask) {
             bits.live[word] |= mask;
             bits.busy[word] |= mask;
@@ -239,24 +275,149 @@ void SpaceMap::take(PageId first, std::uint64_t pages) {
         group.live += static_cast<std::uint32_t>(end - begin);
         group.busy += static_cast<std::uint32_t>(end - begin);
         group.longest = std::min(group.longest, static_cast<std::uint32_t>(kGroupPages) - group.busy);
-        mark_dirty(index);
     });
     live_ += pages;
     page_count_ = std::max(page_count_, first + pages);
 }
 
-void SpaceMap::retire(PageId first, std::uint64_t pages) {
+void SpaceMap::retire(PageId first, std::uint64_t pages, const Visit& unheld) {
     if (first < kMetaPages || first >= page_count_ || pages > page_count_ - first ||
         !all(first, pages, &Bits::live, true)) {
         corrupt(first, "a run of " + std::to_string(pages) + " pages is given back, but not all are in use");
     }
+    live_ -= pages;
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
-        Bits& bits = load(index);
+        Bits& bits = change(index);
         for_words(begin, end, [&](std::size_t word, std::uint64_t mask) { bits.live[word] &= ~mask; });
         groups_[index].live -= static_cast<std::uint32_t>(end - begin);
-        mark_dirty(index);
+        Words gone;
+        for_words(begin, end, [&](std::size_t word, std::uint64_t mask) { gone[word] = mask; });
+        visit_unheld(index, gone, begin / 64, (end + 63) / 64, unheld);
     });
-    live_ -= pages;
+}
+
+/// Of a group's pages in words [from, to) of `gone`, which lost a holder: calls unheld(first, pages) for
+/// the runs that have none left.
+void SpaceMap::visit_unheld(std::uint64_t index, Words& gone, std::size_t from, std::size_t to,
+                            const Visit& unheld) const {
+    const Bits& bits = load(index);
+    const auto needed = copies(index);
+    for (std::size_t word = from; word < to; ++word) {
+        gone[word] &= ~bits.live[word];
+        for (const Words* copy : needed) gone[word] &= ~(*copy)[word];
+    }
+    for_runs(gone, from, to,
+             [&](std::size_t first, std::size_t last) { unheld(index * kGroupPages + first, last - first); });
+}
+
+// --- pins
+
+std::size_t SpaceMap::find_pin(std::uint64_t key) const {
+    const auto found = std::ranges::find(pins_, key, &Pin::key);
+    return static_cast<std::size_t>(found - pins_.begin());
+}
+
+/// What the pins remember of a group.
+std::vector<const SpaceMap::Words*> SpaceMap::copies(std::uint64_t index) const {
+    std::vector<const Words*> found;
+    for (const Pin& pin : pins_) {
+        for (const Copies* part : {&pin.live, &pin.kept}) {
+            if (const auto copy = part->find(index); copy != part->end()) found.push_back(copy->second.get());
+        }
+    }
+    return found;
+}
+
+/// Has the newest pin remember a group's live bits, which are about to change.
+void SpaceMap::preserve(std::uint64_t index) {
+    if (pins_.empty() || groups_[index].preserved > pins_.back().key) return;
+    Pin& newest = pins_.back();
+    if (!newest.live.contains(index)) newest.live[index] = std::make_unique<Words>(load(index).live);
+    groups_[index].preserved = newest.key + 1;
+}
+
+void SpaceMap::pin(std::uint64_t key) { pins_.push_back({key, {}, {}}); }
+
+void SpaceMap::pin_stored(std::uint64_t key, const ExtentRef& directory, PageId page_count) {
+    const std::vector<Group> stored = read_directory(directory, page_count);
+    cover(page_count);
+    page_count_ = std::max(page_count_, page_count);
+    Pin pin{key, {}, {}};
+    for (std::uint64_t i = 0; i < groups_.size(); ++i) {
+        const Group none;
+        const Group& then = i < stored.size() ? stored[i] : none;
+        if (then.page == groups_[i].page && then.checksum == groups_[i].checksum) continue;
+        preserve(i);  // older pins would take the new one's copy for their own
+        auto copy = std::make_unique<Words>(read_block(i, then, page_count));
+        hold_busy(i, *copy);
+        pin.live[i] = std::move(copy);
+    }
+    pins_.push_back(std::move(pin));
+    saved_ = key + 1;
+}
+
+void SpaceMap::pin_all(std::uint64_t key, PageId end) {
+    cover(end);
+    page_count_ = std::max(page_count_, end);
+    pin(key);
+    for_groups(0, end, [&](std::uint64_t index, std::size_t begin, std::size_t stop) {
+        Words all{};
+        for_words(begin, stop, [&](std::size_t word, std::uint64_t mask) { all[word] = mask; });
+        hold_busy(index, all);
+    });
+    keep(key, 0, end);
+}
+
+void SpaceMap::hold_busy(std::uint64_t index, const Words& words) {
+    Bits& bits = load(index);
+    Group& group = groups_[index];
+    add(bits.busy, words);
+    group.busy = count(bits.busy);
+    group.longest = std::min(group.longest, static_cast<std::uint32_t>(kGroupPages) - group.busy);
+}
+
+void SpaceMap::keep(std::uint64_t key, PageId first, std::uint64_t pages) {
+    Pin& pin = pins_[find_pin(key)];
+    for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
+        auto& kept = pin.kept[index];
+        if (!kept) kept = std::make_unique<Words>();
+        for_words(begin, end, [&](std::size_t word, std::uint64_t mask) { (*kept)[word] |= mask; });
+    });
+}
+
+void SpaceMap::unpin(std::uint64_t key, const Visit& unheld) {
+    const std::size_t at = find_pin(key);
+    if (at == pins_.size()) return;
+    Pin gone = std::move(pins_[at]);
+    pins_.erase(pins_.begin() + static_cast<std::ptrdiff_t>(at));
+    for (auto& [index, copy] : gone.live) {
+        // The next older pin saw the same, if nothing had changed in between.
+        if (at > 0 && !pins_[at - 1].live.contains(index)) pins_[at - 1].live[index] = std::move(copy);
+        else if (auto& kept = gone.kept[index]) add(*kept, *copy);
+        else kept = std::move(copy);
+    }
+    for (const auto& [index, pages] : gone.kept) {
+        cover((index + 1) * kGroupPages);
+        visit_unheld(index, *pages, 0, kWords, unheld);
+    }
+}
+
+void SpaceMap::rewind(std::uint64_t key, const Visit& unheld) {
+    if (pins_.empty() || pins_.back().key != key || key < saved_) {
+        corrupt(0, "the space map cannot go back to seal " + std::to_string(key));
+    }
+    const auto then = std::exchange(pins_.back().live, {});
+    for (const auto& [index, copy] : then) {
+        cover((index + 1) * kGroupPages);
+        Group& group = groups_[index];
+        Words gone = std::exchange(load(index).live, *copy);
+        const std::uint32_t live = count(*copy);
+        live_ = live_ + live - group.live;
+        group.live = live;
+        group.preserved = 0;
+        mark_dirty(index);
+        visit_unheld(index, gone, 0, kWords, unheld);
+    }
 }
 
 void SpaceMap::recycle(PageId first, std::uint64_t pages) {
@@ -294,8 +455,7 @@ std::uint32_t SpaceMap::free_run_around(const Bits& bits, std::size_t begin, std
     return static_cast<std::uint32_t>(end - begin);
 }
 
-bool SpaceMap::all(PageId first, std::uint64_t pages, std::uint64_t (Bits::*which)[kWords],
-                   bool value) const {
+bool SpaceMap::all(PageId first, std::uint64_t pages, Words Bits::*which, bool value) const {
     bool same = true;
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
         if (!same) return;
@@ -310,13 +470,14 @@ bool SpaceMap::all(PageId first, std::uint64_t pages, std::uint64_t (Bits::*whic
 bool SpaceMap::live(PageId page) const { return page < page_count_ && all(page, 1, &Bits::live, true); }
 bool SpaceMap::busy(PageId page) const { return page < page_count_ && all(page, 1, &Bits::busy, true); }
 
-ExtentRef SpaceMap::save(const WritePages& write, const Retired& retired) {
+/// Of the map's own pages, which no frame holds.
+void SpaceMap::give_up(PageId first, std::uint64_t pages) {
+    retire(first, pages, [this](PageId page, std::uint64_t count) { recycle(page, count); });
+}
+
+ExtentRef SpaceMap::save(const WritePages& write) {
     if (dirty_.empty() && directory_.bytes == groups_for(page_count_) * kEntrySize) return directory_;
-    const std::uint64_t old_pages = directory_.pages();
-    if (old_pages > 0) {
-        retire(directory_.first, old_pages);
-        retired(directory_.first, old_pages);
-    }
+    if (directory_.pages() > 0) give_up(directory_.first, directory_.pages());
     // Bitmaps of groups behind the end are of no more use.
     for (std::uint64_t i = groups_for(page_count_); i < groups_.size(); ++i) {
         if (groups_[i].page != 0) mark_dirty(i);
@@ -324,17 +485,15 @@ ExtentRef SpaceMap::save(const WritePages& write, const Retired& retired) {
     // Placing bitmaps may lengthen the directory, and placing the directory may dirty bitmaps.
     PageId first = 0;
     std::uint64_t pages = 0;
-    place_bitmaps(retired);
+    place_bitmaps();
     while (ExtentRef{0, groups_for(page_count_) * kEntrySize}.pages() != pages) {
-        if (pages > 0) {
-            retire(first, pages);
-            recycle(first, pages);
-        }
+        if (pages > 0) give_up(first, pages);
         pages = ExtentRef{0, groups_for(page_count_) * kEntrySize}.pages();
         first = allocate(pages);
-        place_bitmaps(retired);
+        place_bitmaps();
     }
     write_bitmaps(write);
+    if (!pins_.empty()) saved_ = pins_.back().key + 1;
     groups_.resize(groups_for(page_count_));
     hint_ = std::min<std::uint64_t>(hint_, groups_.size());
     directory_ = write_directory(first, write);
@@ -342,15 +501,13 @@ ExtentRef SpaceMap::save(const WritePages& write, const Retired& retired) {
 }
 
 /// Gives every dirty group a new page, until that dirties no other group.
-void SpaceMap::place_bitmaps(const Retired& retired) {
+void SpaceMap::place_bitmaps() {
     for (bool again = true; again;) {
         again = false;
         for (std::size_t i = 0; i < dirty_.size(); ++i) {  // dirty_ and groups_ grow on the way
             const std::uint64_t index = dirty_[i];
             if (!std::exchange(groups_[index].moved, true) && groups_[index].page != 0) {
-                const PageId old = std::exchange(groups_[index].page, 0);
-                retire(old, 1);
-                retired(old, 1);
+                give_up(std::exchange(groups_[index].page, 0), 1);
                 again = true;
             }
             if (groups_[index].live > 0 && groups_[index].page == 0) {
@@ -395,6 +552,17 @@ ExtentRef SpaceMap::write_directory(PageId first, const WritePages& write) const
     }
     write(first, bytes);
     return {first, bytes.size(), XXH3_64bits(bytes.data(), bytes.size())};
+}
+
+void SpaceMap::for_each_busy(const Visit& visit) const {
+    for (std::uint64_t index = 0; index < groups_.size(); ++index) {
+        const Group& group = groups_[index];
+        Words words = group.bits ? group.bits->live : read_block(index, group, page_count_);
+        for (const Words* copy : copies(index)) add(words, *copy);
+        for_runs(words, 0, kWords, [&](std::size_t begin, std::size_t end) {
+            visit(index * kGroupPages + begin, end - begin);
+        });
+    }
 }
 
 /// Just after the last busy page.

@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
@@ -64,26 +66,6 @@ std::uint64_t random64() {
     return std::uint64_t{device()} << 32 | device();
 }
 
-/// The pid that the last writer left in the lock file.
-std::string holder_of(os::File& lock_file) {
-    std::byte pid[16]{};
-    const std::string text(as_text(Bytes(pid).first(lock_file.read(pid, 0))));
-    return text.substr(0, text.find('\n'));
-}
-
-/// A writer that died just after a fork leaves its lock to the child until that has run its fork handlers.
-bool lock_in_time(os::File& lock_file, os::Lock kind) {
-    constexpr int kTries = 200;
-    constexpr auto kPause = std::chrono::milliseconds(5);
-    for (int i = 0; i < kTries; ++i) {
-        if (lock_file.try_lock(0, kind)) return true;
-        const int pid = std::atoi(holder_of(lock_file).c_str());
-        if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) return false;
-        std::this_thread::sleep_for(kPause);
-    }
-    return false;
-}
-
 }  // namespace
 
 Store::Store(os::fs::path path, const StoreOptions& options)
@@ -137,6 +119,18 @@ void Store::release(std::shared_ptr<Store>& handle) {
 }
 
 void Store::open_files() {
+    prepare_directory();
+    faults_seen_ = os::mapping_faults();
+    if (read_only()) return open_reader();
+    open_writer();
+    if (!table_) return;
+    const Guard lock(mutex_);
+    announce({meta_.pages.epoch, meta_.catalog, version()});
+    watch_ = files_.watch(path_ / kLock, [this] { publish(); });
+}
+
+/// Afterwards the directory exists, and holds a store or may be made one.
+void Store::prepare_directory() {
     const bool may_create = options_.mode != Mode::read && options_.mode != Mode::read_write;
     const auto status = os::fs::status(path_);
     if (os::fs::exists(status) && !os::fs::is_directory(status)) {
@@ -147,20 +141,23 @@ void Store::open_files() {
         files_.create_directory(path_);
         if (!temporary()) files_.sync_directory(os::fs::absolute(path_).parent_path());
     }
-    auto names = files_.list(path_);
-    bool exists = contains(names, kData);
-    if (!exists && contains(names, "index.bin")) {
+    const auto names = files_.list(path_);
+    if (contains(names, kData)) return;
+    if (contains(names, "index.bin")) {
         throw FormatError(path_.string() + " holds files of the original pyrsistence 1.x (index.bin); read them with "
                           "that version and write them into a new directory");
     }
-    if (!exists && !creatable(names)) {
+    if (!creatable(names)) {
         throw FormatError(path_.string() + " is not a pyrsistence store: it holds other files (" + names.front() +
                           "); choose a new or empty directory");
     }
-    if (!exists && !may_create) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
-    if (!exists) require_new(names);
-    take_lock(!read_only());
-    exists = contains(files_.list(path_), kData);  // another process may have created it meanwhile
+    if (!may_create) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
+    require_new(names);
+}
+
+void Store::open_writer() {
+    take_lock();
+    const bool exists = contains(files_.list(path_), kData);  // another process may have created it meanwhile
     if (exists && options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
     if (!exists) create_files();
     else if (options_.mode == Mode::truncate) {
@@ -169,17 +166,16 @@ void Store::open_files() {
         if (!temporary()) files_.sync_directory(path_);  // the old data must not come back beside a new log
         create_files();
     }
-    const os::Access access = read_only() ? os::Access::read_only : os::Access::read_write;
-    data_ = files_.open(path_ / kData, access);
+    data_ = files_.open(path_ / kData, os::Access::read_write);
     Meta::read(*data_, path_.string());
-    log_file_ = files_.open(path_ / kLog, access);
+    log_file_ = files_.open(path_ / kLog, os::Access::read_write);
+    open_table();
     load();
     hash_seed_ = meta_.hash_seed;
     // Records that were replayed must be durable in a new generation before anything new happens.
-    if (!read_only() && dirty()) {
-        Guard lock(mutex_);
-        checkpoint_and_wait(lock);
-    }
+    if (!dirty()) return;
+    Guard lock(mutex_);
+    checkpoint_and_wait(lock);
 }
 
 /// A log that was used, without a data file being made, belongs to a data file that was lost.
@@ -190,7 +186,6 @@ void Store::require_new(const std::vector<std::string>& names) const {
                       "back, or remove the directory to start anew");
 }
 
-/// The data file appears by a rename, when everything in it is durable: then the store exists.
 void Store::create_files() {
     const auto names = files_.list(path_);
     for (const char* name : {kLog, kNewData}) {
@@ -198,27 +193,35 @@ void Store::create_files() {
         files_.remove(path_ / name);
         if (!temporary()) files_.sync_directory(path_);  // a used log must not stay behind without data.new
     }
-    const auto log_file = files_.create(path_ / kLog);
-    Log::format(*log_file);
-    Log log(*log_file, false);
-    const auto data = files_.create(path_ / kNewData);
-    data->allocate(0, kMetaPages * kPageSize);
     Meta meta;
     meta.checkpoint = 2;  // page 0
-    meta.log = log.start(1, 1, kSmallestWindow, 0);
+    meta.pages.epoch = 1;
+    meta.log = {0, 0, 1};
     meta.hash_seed = options_.hash_seed != 0 ? options_.hash_seed : random64();
+    make_files(files_, path_, meta, !temporary(), [](os::File& data) { data.allocate(0, kMetaPages * kPageSize); });
+}
+
+/// The data file appears by a rename, when everything in it is durable: then the store exists.
+void Store::make_files(os::FileSystem& files, const os::fs::path& path, Meta meta, bool durable,
+                       const std::function<void(os::File& data)>& fill) {
+    const auto log_file = files.create(path / kLog);
+    Log::format(*log_file);
+    Log log(*log_file, false);
+    const auto data = files.create(path / kNewData);
+    fill(*data);
+    meta.log = log.start(meta.log.generation + 1, meta.log.sequence, kSmallestWindow, 0);
     codec::store<std::uint64_t>(meta.store_id.data(), random64());
     codec::store<std::uint64_t>(meta.store_id.data() + 8, random64());
     meta.write(*data);
     log.confirm(meta.checkpoint);
     log.shrink();
-    if (!temporary()) {
+    if (durable) {
         log_file->sync();
         data->sync();
-        files_.sync_directory(path_);  // a durable rename must not come before the log's name
+        files.sync_directory(path);  // a durable rename must not come before the log's name
     }
-    files_.rename(path_ / kNewData, path_ / kData);
-    if (!temporary()) files_.sync_directory(path_);
+    files.rename(path / kNewData, path / kData);
+    if (durable) files.sync_directory(path);
 }
 
 void Store::remove_files() {
@@ -233,35 +236,64 @@ void Store::remove_files() {
     os::fs::remove(path_, ignored);
 }
 
-void Store::take_lock(bool exclusive) {
-    try {
-        if (contains(files_.list(path_), kLock)) {
-            lock_file_ = files_.open(path_ / kLock, exclusive ? os::Access::read_write : os::Access::read_only);
-        } else if (exclusive) {
-            lock_file_ = files_.create(path_ / kLock);
-        } else {
-            return;  // a copy of a store without its lock: nobody can be writing
+/// True if the lock file can be written. A copy of a store may lack it, on a medium where none can be made.
+bool Store::open_lock_file() {
+    for (const os::Access access : {os::Access::read_write, os::Access::read_only}) {
+        try {
+            lock_file_ = contains(files_.list(path_), kLock) ? files_.open(path_ / kLock, access)
+                                                             : files_.create(path_ / kLock);
+            return access == os::Access::read_write;
+        } catch (const StorageError& error) {
+            const int code = error.code();
+            if (code == EEXIST || code == ENOENT) return open_lock_file();  // made or removed meanwhile
+            if (code != EACCES && code != EPERM && code != EROFS) throw;
+            if (!read_only()) throw;
         }
-    } catch (const StorageError& error) {
-        if (error.code() != EEXIST) throw;
-        lock_file_ = files_.open(path_ / kLock, os::Access::read_write);
     }
-    if (!lock_in_time(*lock_file_, exclusive ? os::Lock::exclusive : os::Lock::shared)) {
-        if (exclusive && lock_file_->try_lock(0, os::Lock::shared)) {
+    return false;
+}
+
+/// The pid that the last writer left in the lock file.
+std::string Store::holder() const {
+    std::byte pid[16]{};
+    if (!lock_file_) return "?";
+    const std::string text(as_text(Bytes(pid).first(lock_file_->read(pid, 0))));
+    return text.substr(0, text.find('\n'));
+}
+
+/// A writer that died just after a fork leaves its lock to the child until that has run its fork handlers.
+bool Store::lock_in_time(os::Lock kind) {
+    constexpr int kTries = 200;
+    constexpr auto kPause = std::chrono::milliseconds(5);
+    for (int i = 0; i < kTries; ++i) {
+        if (lock_file_->try_lock(0, kind)) return true;
+        const int pid = std::atoi(holder().c_str());
+        if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) return false;
+        std::this_thread::sleep_for(kPause);
+    }
+    return false;
+}
+
+void Store::take_lock() {
+    open_lock_file();
+    if (!lock_in_time(os::Lock::exclusive)) {
+        if (lock_file_->try_lock(0, os::Lock::shared)) {
             lock_file_->unlock(0);
-            throw LockedError(path_.string() + " is open for reading in another process; close it there first");
+            throw LockedError(path_.string() + " is open for reading in another process, which may not write its file "
+                              "'lock'; close it there first");
         }
-        throw LockedError(path_.string() + " is open for writing in process " + holder_of(*lock_file_) +
-                          "; close it there first");
+        throw LockedError(path_.string() + " is open for writing in process " + holder() + "; close it there first");
     }
-    if (!exclusive) return;
+    std::array<char, ReaderTable::kPidSize> text{};
     const std::string pid = std::to_string(::getpid()) + "\n";
-    lock_file_->truncate(0);
-    lock_file_->write(as_bytes(pid), 0);
+    std::ranges::copy(pid, text.begin());
+    lock_file_->write(as_bytes({text.data(), text.size()}), 0);
 }
 
 void Store::forget_after_fork() noexcept {
     forked_ = true;
+    transactions_ = 0;  // those of the parent never end here
+    if (table_) table_->abandon();
     for (auto* file : {lock_file_.get(), data_.get(), log_file_.get()}) {
         if (file) file->abandon();
     }

@@ -1,0 +1,169 @@
+// A handle on a store: what a store of many containers and each container have in common, from opening
+// and closing to transactions and snapshots.
+//
+// Thread safety: several threads may use one handle at once; opening and closing it exclude everything else.
+// Different objects may be used freely, also on the same store.
+// Durability: an operation that has returned survives the death of the process; sync(), checkpoint(), close()
+// and a durable transaction survive power loss.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "pyrsistence/error.hpp"
+#include "pyrsistence/types.hpp"
+
+namespace pyrsistence {
+
+namespace storage {
+class Store;
+class Snapshot;
+struct StoreOptions;
+}  // namespace storage
+
+/// What opening does with what it finds, as in h5py and zarr.
+enum class Mode {
+    read,        ///< "r": read-only, must exist
+    read_write,  ///< "r+": must exist
+    append,      ///< "a": created if missing
+    truncate,    ///< "w": emptied if it is a store, created if missing
+    exclusive,   ///< "x": must not exist
+};
+
+struct Options {
+    Mode mode = Mode::append;
+    std::uint64_t memory_limit = 0;  ///< bytes; 0: a quarter of the memory the process may use
+    bool temporary = false;          ///< removed when closed, and never synced
+    std::string name = {};           ///< of the container, in a store of several
+    std::string at = {};             ///< a named snapshot to read; implies Mode::read
+};
+
+struct Info {
+    std::uint64_t entries;       ///< of this container
+    std::uint64_t data_bytes;    ///< length of the data file
+    std::uint64_t log_bytes;     ///< logged since the last checkpoint began
+    std::uint64_t pages;         ///< 4 KiB each, in the data file
+    std::uint64_t live_pages;    ///< of those, in use
+    std::uint64_t checkpoint;    ///< number of the last durable one
+    std::uint64_t frame_bytes;   ///< private memory that holds pages not yet written
+    std::uint64_t memory_limit;  ///< bytes
+    std::uint64_t snapshots;     ///< kept under a name
+    std::uint64_t readers;       ///< states that other processes are reading now
+    std::uint64_t oldest_reader; ///< when the longest of them began to, in microseconds since 1970; 0: nobody
+};
+
+/// A state of the store that it keeps under a name.
+struct NamedSnapshot {
+    std::string name;
+    std::uint64_t created;     ///< microseconds since 1970
+    std::uint64_t checkpoint;  ///< number of the checkpoint that it is
+};
+
+/// Told how far a long operation has come, in pages if nothing else is said; may throw to end it.
+using Progress = std::function<void(std::uint64_t done, std::uint64_t total)>;
+
+/// What verify() found.
+struct Report {
+    std::uint64_t pages = 0;          ///< read
+    std::uint64_t entries = 0;        ///< of all containers
+    std::uint64_t fault_count = 0;    ///< of which `faults` tells the first ones
+    std::vector<std::string> faults;  ///< each names page, container and what is wrong
+};
+
+class Transaction;
+
+class Handle {
+public:
+    Handle(const Handle&) = delete;
+    Handle& operator=(const Handle&) = delete;
+    virtual ~Handle();
+
+    /// Closes the handle; the last handle of a store in this process makes everything durable.
+    /// Harmless when repeated. Throws StorageError; the log keeps everything then.
+    void close();
+    bool closed() const noexcept { return store_ == nullptr; }
+    bool read_only() const noexcept { return read_only_; }
+    const std::filesystem::path& path() const noexcept { return path_; }
+
+    /// Makes every operation so far survive a power failure: one fdatasync.
+    void sync();
+    /// The same, and empties the log. Throws Error within a transaction.
+    void checkpoint();
+    /// Gives free space inside the data file back to the file system: moves what lies at its end to
+    /// free places before. Others may go on reading and writing meanwhile. O(pages moved). Progress is told in
+    /// entries looked at.
+    void compact(const Progress& progress = {});
+    /// A consistent copy in a new or empty directory, named snapshots included. Others may go on meanwhile.
+    /// Bounded memory. Throws ExistsError, StorageError.
+    void backup(const std::filesystem::path& to, const Progress& progress = {}) const;
+    /// Reads the whole store and proves that it is sound: every page reachable or free, every checksum, every
+    /// count, every index entry. All faults are reported. Others may go on meanwhile. O(n), bounded memory.
+    Report verify(const Progress& progress = {}) const;
+    virtual Info info() const;
+    /// Throws CorruptionError unless every invariant of the whole store holds. O(n).
+    void check() const;
+    /// Counts the changes of the store since it was opened; constant for a snapshot.
+    std::uint64_t version() const;
+
+    /// See Transaction: `auto transaction = store.transaction(); ...; transaction.commit();`
+    [[nodiscard]] Transaction transaction(bool durable = true);
+
+    /// Beside a writer in another process: goes on to its present state, or, if it is stopped, to the last one
+    /// that it has published. Nothing happens if this process writes the store. Snapshots stay as they are.
+    void refresh();
+    /// Lets readers in other processes see what has been done so far. They may also ask for it themselves.
+    void publish();
+
+    /// Keeps the present state of the whole store under a name, to be opened with Options::at. Durable.
+    /// Throws ExistsError.
+    void keep_snapshot(std::string_view name);
+    /// False if there is none. Durable.
+    bool delete_snapshot(std::string_view name);
+    std::vector<NamedSnapshot> snapshots() const;
+
+protected:
+    Handle(const std::filesystem::path& path, const Options& options);
+    /// Another handle on the same store, or on a snapshot of its present state.
+    enum class Time { same, now };
+    Handle(const Handle& where, Time time);
+
+    /// Throws ClosedError.
+    storage::Store& store() const;
+    /// Throws ClosedError or ReadOnlyError.
+    storage::Store& writable_store() const;
+
+    std::shared_ptr<storage::Store> store_;
+    std::shared_ptr<const storage::Snapshot> snapshot_;  ///< null: the present state
+    bool read_only_ = false;
+    std::filesystem::path path_;
+
+private:
+    friend class Transaction;
+};
+
+/// All operations of this thread on a store from here to commit(), on whatever handles, happen or none does.
+/// Destroyed without commit() it undoes them. Within another one it is a savepoint. Other threads go on reading
+/// the state before it and wait when they write. Belongs to one thread.
+class Transaction {
+public:
+    /// `durable`: commit() makes it survive power loss, not only the death of the process.
+    explicit Transaction(Handle& handle, bool durable = true);
+    ~Transaction();
+    Transaction(const Transaction&) = delete;
+    Transaction& operator=(const Transaction&) = delete;
+
+    /// Throws StorageError: everything has been undone then, unless it was the disk's sync that failed.
+    void commit();
+    void roll_back();
+
+private:
+    std::shared_ptr<storage::Store> store_;  ///< null when it has ended
+    std::uint64_t begun_;
+    bool durable_;
+};
+
+}  // namespace pyrsistence

@@ -1,0 +1,80 @@
+// Moving the pages of containers to the front of the data file, so that its tail can be cut off.
+#include <algorithm>
+
+#include "containers/layout.hpp"
+#include "containers/payload.hpp"
+#include "storage/store.hpp"
+
+namespace pyrsistence::containers {
+
+namespace {
+
+using storage::ContainerType;
+
+constexpr unsigned kLeavesPerStep = 8;  // within Pager::kStepFrames, at any height
+
+/// Copies extents of one leaf to lower places; ranks may have changed meanwhile, contents not.
+void move_extents(storage::Store& store, ContainerId id, const std::vector<std::uint64_t>& ranks, PageId limit) {
+    for (const std::uint64_t rank : ranks) {
+        storage::WriteStep step(store);
+        const bool by_id = storage::RootPage::type(step.root(id)) == ContainerType::dict;
+        const auto key = by_id ? structures::Tree::Key::id : structures::Tree::Key::rank;
+        const structures::Tree tree(step.pager(), step.root(id) + kEntriesField, key);
+        if (rank >= tree.size()) return;
+        const structures::Record record = tree.at(rank);
+        if (!record.external || !structures::Tree::beyond(record, limit)) continue;
+        Buffer copy;
+        copy.append(tree.resolve(record));
+        const Payload payload(step, copy);
+        structures::Tree(step.pager(), step.change(id) + kEntriesField, key).replace(rank, payload.record());
+        step.commit_moved();
+    }
+}
+
+void relocate_entries(storage::Store& store, ContainerId id, PageId limit, const Progress& progress) {
+    for (std::uint64_t rank = 0;;) {
+        std::vector<std::uint64_t> extents;
+        std::uint64_t size = 0;
+        {
+            storage::WriteStep step(store);
+            std::byte* root = step.change(id);
+            const bool by_id = storage::RootPage::type(root) == ContainerType::dict;
+            structures::Tree tree(step.pager(), root + kEntriesField,
+                                  by_id ? structures::Tree::Key::id : structures::Tree::Key::rank);
+            for (unsigned i = 0; i < kLeavesPerStep && rank < tree.size(); ++i) {
+                rank = tree.relocate(rank, limit, [&](std::uint64_t at, const structures::Record&) { extents.push_back(at); });
+            }
+            size = tree.size();
+            step.commit_moved();
+        }
+        if (progress) progress(std::min(rank, size), size);
+        if (rank >= size && extents.empty()) return;
+        move_extents(store, id, extents, limit);
+    }
+}
+
+void relocate_index(storage::Store& store, ContainerId id, PageId limit) {
+    for (std::optional<std::uint64_t> tag = 0; tag;) {
+        storage::WriteStep step(store);
+        std::byte* root = step.change(id);
+        for (unsigned i = 0; i < kLeavesPerStep && tag; ++i) tag = DictRoot::index(step.pager(), root).relocate(*tag, limit);
+        step.commit_moved();
+    }
+}
+
+}  // namespace
+
+void relocate(storage::Store& store, ContainerId id, PageId limit, const Progress& progress) {
+    try {
+        relocate_entries(store, id, limit, progress);
+        const bool dict = [&] {
+            const storage::ReadStep step(store);
+            return storage::RootPage::type(step.root(id)) == ContainerType::dict;
+        }();
+        if (dict) relocate_index(store, id, limit);
+    } catch (const ClosedError&) {
+        (void)storage::ReadStep(store);  // closed; else only the container was removed meanwhile
+    }
+}
+
+}  // namespace pyrsistence::containers
