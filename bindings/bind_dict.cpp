@@ -10,7 +10,7 @@ using Dict = Use<RawDict>;
 
 /// A key that went through a pickler is found by a digest, any other by its identity: looked up the other way it
 /// would be missed in silence. All keys of a dict are of one kind, so the first tells.
-void check_keys(const Container& engine, Serializer& serializer) {
+void check_keys(const Handle& engine, Serializer& serializer) {
     Chunk first;
     static_cast<const RawDict&>(engine).read(0, 1, first);
     serializer.require_custom_keys(false);
@@ -23,13 +23,9 @@ void check_keys(const Container& engine, Serializer& serializer) {
     }
 }
 
-constinit const Kind kDict{"EMDict",
-                           [](const std::filesystem::path& path, const Options& options) {
-                               return std::unique_ptr<Container>(std::make_unique<RawDict>(path, options));
-                           },
-                           &check_keys};
-
 PyTypeObject* dict_type = nullptr;
+
+constinit const Kind kDict = kind_of<RawDict>("EMDict", &check_keys, &dict_type);
 
 LazyAttribute compare{"pyrsistence._mapping", "equal"};
 LazyAttribute describe{"pyrsistence._mapping", "describe"};
@@ -238,7 +234,8 @@ PyObject* entries(PyObject* self, PyObject*) {
 }
 
 constexpr const char* kClassDoc =
-    R"(EMDict(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None)
+    R"(EMDict(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None,
+       at=None, name=None)
 --
 
 A dict that lives in the files of one directory instead of main memory.
@@ -253,6 +250,8 @@ pickler, unpickler: objects with pickle(object) -> bytes and unpickle(bytes) -> 
 mode: "a" creates what is missing, "r" reads only, "r+" must exist, "w" empties a store, "x" must not exist.
 allow_pickle: False refuses to pickle and to unpickle: for files from strangers.
 memory_limit: bytes of private memory, at least 4 MiB; by default a quarter of what the process may use.
+name: of the dict, in a store of several containers (see Store).
+at: the name of a snapshot of the store to be read (see snapshots); nothing can be changed then.
 
 Raises FormatError, LockedError (the message names the process), CorruptionError, FileNotFoundError,
 FileExistsError, StorageError; all are RuntimeErrors whose message begins "Cannot open EMDict".

@@ -7,12 +7,9 @@ namespace list {
 
 namespace {
 
-constinit const Kind kList{"EMList", [](const std::filesystem::path& path, const Options& options) {
-                               return std::unique_ptr<Container>(std::make_unique<RawList>(path, options));
-                           },
-                           nullptr};
-
 PyTypeObject* list_type = nullptr;
+
+constinit const Kind kList = kind_of<RawList>("EMList", nullptr, &list_type);
 
 LazyAttribute mutable_sequence{"collections.abc", "MutableSequence"};
 LazyAttribute describe{"pyrsistence._sequence", "describe"};

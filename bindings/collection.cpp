@@ -17,6 +17,9 @@ namespace {
 LazyAttribute make_directory{"tempfile", "mkdtemp"};
 LazyAttribute decode_path{"os", "fsdecode"};
 LazyAttribute make_info{"pyrsistence._support", "Info"};
+LazyAttribute make_report{"pyrsistence._support", "report"};
+LazyAttribute running_loop{"asyncio.events", "_get_running_loop"};
+LazyAttribute running_task{"asyncio.tasks", "current_task"};
 
 constexpr std::uint64_t kLeastMemory = std::uint64_t{4} << 20;
 
@@ -81,6 +84,12 @@ private:
     PyObject *type_, *value_, *traceback_;
 };
 
+/// Whether the program has imported a module.
+bool own_module(const char* name) {
+    const nb::object text = own(PyUnicode_FromString(name));
+    return nb::steal(PyImport_GetModule(text.ptr())).is_valid();
+}
+
 nb::object item(PyObject* dict, const char* key) {
     PyObject* value = PyDict_GetItemString(dict, key);
     return value ? nb::borrow(value) : nb::none();
@@ -91,6 +100,28 @@ void put(nb::handle dict, const char* key, nb::handle value) {
 }
 
 }  // namespace
+
+std::uint64_t present_task() noexcept {
+    try {
+        if (!own_module("asyncio")) return 0;
+        const nb::object loop = running_loop();
+        if (loop.is_none()) return 0;
+        return reinterpret_cast<std::uintptr_t>(running_task(loop).ptr());
+    } catch (nb::python_error&) {
+        return 0;
+    }
+}
+
+Progress progress_to(PyObject* callable) {
+    if (callable == Py_None) return {};
+    if (!PyCallable_Check(callable)) {
+        raise(PyExc_TypeError, std::string("progress must be callable or None, not ") + Py_TYPE(callable)->tp_name);
+    }
+    return [callable](std::uint64_t done, std::uint64_t total) {
+        const nb::gil_scoped_acquire held;
+        (void)own(PyObject_CallFunction(callable, "KK", done, total));
+    };
+}
 
 void restore_thread(PyThreadState* state) noexcept {
     try {
@@ -113,17 +144,20 @@ Collection::Collection(const Kind& kind) : kind_(kind) {
 Collection::~Collection() { finish(); }
 
 void Collection::init(PyObject* args, PyObject* kwargs) {
-    static const char* names[] = {"dirname",      "pickler",      "unpickler", "mode",
-                                  "allow_pickle", "memory_limit", nullptr};
+    // A store has no name in itself.
+    const char* names[] = {"dirname",      "pickler", "unpickler", "mode", "allow_pickle",
+                           "memory_limit", "at",      kind_.open_in ? "name" : nullptr, nullptr};
     PyObject *dirname, *pickler = Py_None, *unpickler = Py_None, *mode = nullptr, *memory_limit = Py_None;
+    PyObject *name = Py_None, *at = Py_None;
     int allow_pickle = 1;
-    const std::string format = std::string("O|OO$OpO:") + kind_.name;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format.c_str(), const_cast<char**>(names), &dirname,
-                                     &pickler, &unpickler, &mode, &allow_pickle, &memory_limit)) {
+    const std::string format = std::string(kind_.open_in ? "O|OO$OpOOO:" : "O|OO$OpOO:") + kind_.name;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format.c_str(), const_cast<char**>(names), &dirname, &pickler,
+                                     &unpickler, &mode, &allow_pickle, &memory_limit, &at, &name)) {
         raise_pending();
     }
     require_closed();
     options_.mode = mode ? parse_mode(mode) : Mode::append;
+    set_name(name, at);
     set_memory_limit(memory_limit);
     set_serializer(nb::borrow(pickler), nb::borrow(unpickler), allow_pickle != 0);
     open_at(choose_place(dirname, options_.mode));
@@ -177,6 +211,23 @@ void Collection::set_memory_limit(PyObject* limit) {
     options_.memory_limit = static_cast<std::uint64_t>(bytes);
 }
 
+void Collection::set_name(PyObject* name, PyObject* at) {
+    const auto text = [](PyObject* object, const char* argument) -> std::string {
+        if (object == Py_None) return {};
+        if (!PyUnicode_Check(object)) {
+            raise(PyExc_TypeError, std::string(argument) + " must be a str or None, not " + Py_TYPE(object)->tp_name);
+        }
+        return text_of(object);
+    };
+    options_.name = text(name, "name");
+    options_.at = text(at, "at");
+    if (at == Py_None) return;
+    if (options_.at.empty()) {
+        raise(PyExc_ValueError, "at is empty; give the name of a snapshot, or None for the present state");
+    }
+    options_.mode = Mode::read;
+}
+
 /// None is a new directory for a store that is removed when it is closed.
 Collection::Place Collection::choose_place(PyObject* dirname, Mode mode) {
     if (dirname == Py_None) {
@@ -187,26 +238,13 @@ Collection::Place Collection::choose_place(PyObject* dirname, Mode mode) {
     return {path_of(dirname), mode, false};
 }
 
-void Collection::open_at(const Place& place) {
+void Collection::take(const std::function<std::unique_ptr<Handle>()>& make) {
     auto session = std::make_unique<Session>();
-    Options options = options_;
-    options.mode = place.mode;
-    options.temporary = place.temporary;
-    std::filesystem::path path;
-    try {
-        if (place.path.empty()) throw StorageError("the path is empty", ENOENT);
-        path = std::filesystem::absolute(place.path);
-        {
-            const WithoutGil released;
-            session->engine = kind_.open(path, options);
-        }
-        if (kind_.check) kind_.check(*session->engine, *serializers_.back());
-    } catch (...) {
-        std::error_code ignored;
-        if (place.temporary) std::filesystem::remove(path, ignored);
-        set_python_error(std::string("Cannot open ") + kind_.name + ": ");
-        raise_pending();
+    {
+        const WithoutGil released;
+        session->engine = make();
     }
+    if (kind_.check) kind_.check(*session->engine, *serializers_.back());
     if (session_) {  // another thread has opened it meanwhile
         const WithoutGil released;
         session->engine.reset();
@@ -215,9 +253,55 @@ void Collection::open_at(const Place& place) {
     session->serial = next_serial();
     session->process = ::getpid();
     session_ = std::move(session);
+}
+
+void Collection::open_at(const Place& place) {
+    Options options = options_;
+    options.mode = place.mode;
+    options.temporary = place.temporary;
+    std::filesystem::path path;
+    try {
+        if (place.path.empty()) throw StorageError("the path is empty", ENOENT);
+        path = std::filesystem::absolute(place.path);
+        take([&] { return kind_.open(path, options); });
+    } catch (...) {
+        std::error_code ignored;
+        if (place.temporary) std::filesystem::remove(path, ignored);
+        if (session_) throw;
+        set_python_error(std::string("Cannot open ") + kind_.name + ": ");
+        raise_pending();
+    }
     path_ = std::move(path);
+    dependent_ = frozen_ = false;
     options_.mode = place.mode;
     options_.temporary = place.temporary;
+}
+
+void Collection::inherit(const Collection& other) {
+    const Serializer& model = other.serializer();
+    set_serializer(model.pickler(), model.unpickler(), model.allow_pickle());
+    path_ = other.path_;
+    options_ = other.options_;
+    options_.mode = reopening(options_.mode);
+}
+
+void Collection::open_in(const Collection& where, const std::string& name) {
+    require_closed();
+    const Use<Handle> engine(where);
+    inherit(where);
+    options_.name = name;
+    dependent_ = true;
+    frozen_ = where.frozen_;
+    take([&] { return kind_.open_in(*engine, name); });
+}
+
+void Collection::open_snapshot(const Collection& live) {
+    require_closed();
+    const Use<Handle> engine(live);
+    inherit(live);
+    options_.mode = Mode::read;
+    dependent_ = frozen_ = true;
+    take([&] { return kind_.snapshot(*engine); });
 }
 
 nb::object Collection::path() const {
@@ -225,11 +309,21 @@ nb::object Collection::path() const {
     return decode_path(to_bytes(as_bytes(path_.native())));
 }
 
+nb::object Collection::name() const { return to_text(options_.name); }
+
 nb::object Collection::mode() const { return own(PyUnicode_FromString(name_of(options_.mode))); }
 
 nb::object Collection::state() const {
+    if (frozen_) {
+        raise(PyExc_TypeError, std::string("this ") + kind_.name + " is a snapshot, which no other process can open; "
+                               "keep it under a name (snapshots.create(name)) and open that with at=name");
+    }
+    // Who opens the store with this state elsewhere is to see what has been done here.
+    if (session_) Use<Handle>(*this).without_gil([](Handle& engine) { engine.publish(); });
     nb::object state = own(PyDict_New());
     put(state, "path", path());
+    put(state, "name", name());
+    put(state, "at", options_.at.empty() ? nb::none() : to_text(options_.at));
     put(state, "open", nb::bool_(is_open()));
     put(state, "mode", mode());
     put(state, "process", own(PyLong_FromLong(::getpid())));
@@ -252,6 +346,7 @@ void Collection::set_state(PyObject* state) {
     const bool here = PyLong_Check(process.ptr()) && PyLong_AsLong(process.ptr()) == ::getpid();
     const Mode mode = parse_mode(item(state, "mode").ptr());
     options_.mode = here && mode != Mode::read ? Mode::read_write : Mode::read;
+    set_name(item(state, "name").ptr(), item(state, "at").ptr());
     if (path.is_none()) return;
     if (item(state, "open").is(Py_True)) open_at({path_of(path.ptr()), options_.mode, false});
     else path_ = path_of(path.ptr());
@@ -270,7 +365,7 @@ void Collection::clear() noexcept {
 }
 
 void Collection::warn_unclosed() noexcept {
-    if (options_.temporary || session_->process != ::getpid()) return;
+    if (options_.temporary || dependent_ || session_->process != ::getpid()) return;
     const char* text = path_.c_str();
     if (PyErr_WarnFormat(PyExc_ResourceWarning, 1, "unclosed %s '%s': call close() or use 'with'", kind_.name,
                          text) < 0) {
@@ -295,7 +390,7 @@ void Collection::finish() noexcept {
 
 namespace {
 
-using Engine = Use<Container>;
+using Engine = Use<Handle>;
 
 int init(PyObject* self, PyObject* args, PyObject* kwargs) {
     collection_of(self).init(args, kwargs);
@@ -313,22 +408,105 @@ PyObject* close(PyObject* self, PyObject*) {
 }
 
 PyObject* sync(PyObject* self, PyObject*) {
-    Engine(collection_of(self)).without_gil([](Container& engine) { engine.sync(); });
+    Engine(collection_of(self)).without_gil([](Handle& engine) { engine.sync(); });
     Py_RETURN_NONE;
 }
 
 PyObject* checkpoint(PyObject* self, PyObject*) {
-    Engine(collection_of(self)).without_gil([](Container& engine) { engine.checkpoint(); });
+    Engine(collection_of(self)).without_gil([](Handle& engine) { engine.checkpoint(); });
     Py_RETURN_NONE;
 }
 
-PyObject* compact(PyObject* self, PyObject*) {
-    Engine(collection_of(self)).without_gil([](Container& engine) { engine.compact(); });
+/// The one optional argument `progress`.
+PyObject* parse_progress(PyObject* args, PyObject* kwargs, const char* format) {
+    static const char* names[] = {"progress", nullptr};
+    PyObject* progress = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, format, const_cast<char**>(names), &progress)) raise_pending();
+    return progress;
+}
+
+PyObject* compact(PyObject* self, PyObject* args, PyObject* kwargs) {
+    const Progress progress = progress_to(parse_progress(args, kwargs, "|$O:compact"));
+    Engine(collection_of(self)).without_gil([&](Handle& engine) { engine.compact(progress); });
     Py_RETURN_NONE;
+}
+
+PyObject* verify(PyObject* self, PyObject* args, PyObject* kwargs) {
+    const Progress progress = progress_to(parse_progress(args, kwargs, "|$O:verify"));
+    const Report report =
+        Engine(collection_of(self)).without_gil([&](Handle& engine) { return engine.verify(progress); });
+    const nb::object faults = own(PyTuple_New(static_cast<Py_ssize_t>(report.faults.size())));
+    for (std::size_t i = 0; i < report.faults.size(); ++i) {
+        PyTuple_SET_ITEM(faults.ptr(), static_cast<Py_ssize_t>(i),
+                         to_text(report.faults[i]).release().ptr());
+    }
+    return PyObject_CallFunction(make_report.get(), "KKKO", report.pages, report.entries, report.fault_count,
+                                 faults.ptr());
+}
+
+PyObject* backup(PyObject* self, PyObject* args, PyObject* kwargs) {
+    static const char* names[] = {"path", "progress", nullptr};
+    PyObject *to, *callable = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:backup", const_cast<char**>(names), &to, &callable)) {
+        raise_pending();
+    }
+    const std::filesystem::path path = path_of(to);
+    const Progress progress = progress_to(callable);
+    Engine(collection_of(self)).without_gil([&](Handle& engine) { engine.backup(path, progress); });
+    Py_RETURN_NONE;
+}
+
+PyObject* refresh(PyObject* self, PyObject*) {
+    Engine(collection_of(self)).without_gil([](Handle& engine) { engine.refresh(); });
+    Py_RETURN_NONE;
+}
+
+/// A class method: the present state of another object of this kind.
+PyObject* open_snapshot(PyObject* type, PyObject* live) {
+    auto* const made_of = reinterpret_cast<PyTypeObject*>(type);
+    nb::object made = own(made_of->tp_new(made_of, nullptr, nullptr));
+    collection_of(made.ptr()).open_snapshot(collection_of(live));
+    return made.release().ptr();
+}
+
+PyObject* snapshot(PyObject* self, PyObject*) {
+    return open_snapshot(reinterpret_cast<PyObject*>(*collection_of(self).kind().type), self);
+}
+
+/// A class method: a container of a store that is open.
+PyObject* open_in(PyObject* type, PyObject* args) {
+    PyObject *store, *name;
+    if (!PyArg_ParseTuple(args, "OU:_open_in", &store, &name)) raise_pending();
+    auto* const made_of = reinterpret_cast<PyTypeObject*>(type);
+    nb::object made = own(made_of->tp_new(made_of, nullptr, nullptr));
+    collection_of(made.ptr()).open_in(collection_of(store), text_of(name));
+    return made.release().ptr();
+}
+
+PyObject* keep_snapshot(PyObject* self, PyObject* name) {
+    const std::string text = text_of(name);
+    Engine(collection_of(self)).without_gil([&](Handle& engine) { engine.keep_snapshot(text); });
+    Py_RETURN_NONE;
+}
+
+PyObject* delete_snapshot(PyObject* self, PyObject* name) {
+    const std::string text = text_of(name);
+    return PyBool_FromLong(Engine(collection_of(self)).without_gil([&](Handle& engine) {
+        return engine.delete_snapshot(text);
+    }));
+}
+
+PyObject* list_snapshots(PyObject* self, PyObject*) {
+    const nb::object list = own(PyList_New(0));
+    for (const NamedSnapshot& one : Engine(collection_of(self))->snapshots()) {
+        const nb::object entry = own(Py_BuildValue("(OKK)", to_text(one.name).ptr(), one.created, one.checkpoint));
+        checked(PyList_Append(list.ptr(), entry.ptr()));
+    }
+    return Py_NewRef(list.ptr());
 }
 
 PyObject* check(PyObject* self, PyObject*) {
-    Engine(collection_of(self)).without_gil([](Container& engine) { engine.check(); });
+    Engine(collection_of(self)).without_gil([](Handle& engine) { engine.check(); });
     Py_RETURN_NONE;
 }
 
@@ -374,12 +552,21 @@ PyObject* get_closed(PyObject* self, void*) { return PyBool_FromLong(!collection
 PyObject* get_path(PyObject* self, void*) { return collection_of(self).path().release().ptr(); }
 PyObject* get_mode(PyObject* self, void*) { return collection_of(self).mode().release().ptr(); }
 
+/// How long ago a moment was, in seconds; 0 if there was none.
+double seconds_since(std::uint64_t microseconds) {
+    if (microseconds == 0) return 0;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration<double>(now - std::chrono::microseconds(microseconds)).count();
+}
+
 PyObject* get_info(PyObject* self, void*) {
     const Info info = Engine(collection_of(self))->info();
-    return PyObject_CallFunction(make_info.get(), "KKKKKKKK", info.entries, info.data_bytes, info.log_bytes,
-                                 info.pages, info.live_pages, info.checkpoint, info.frame_bytes,
-                                 info.memory_limit);
+    return PyObject_CallFunction(make_info.get(), "KKKKKKKKKKd", info.entries, info.data_bytes, info.log_bytes,
+                                 info.pages, info.live_pages, info.checkpoint, info.frame_bytes, info.memory_limit,
+                                 info.snapshots, info.readers, seconds_since(info.oldest_reader));
 }
+
+PyObject* get_name(PyObject* self, void*) { return collection_of(self).name().release().ptr(); }
 
 int traverse(PyObject* self, visitproc visit, void* arg) {
     Py_VISIT(Py_TYPE(self));
@@ -456,14 +643,15 @@ Happens by itself whenever the log is full and on close. Raises ReadOnlyError or
 ...     d.info.log_bytes
 0)";
 
-constexpr const char* kCompactDoc = R"(compact($self, /)
+constexpr const char* kCompactDoc = R"(compact($self, /, *, progress=None)
 --
 
 Give the free space inside the data file back to the file system: move what lies at its end to free places.
 
 Space that deleted and replaced entries leave is used again by itself, and a free end of the file is cut off;
 this closes the gaps in between. Other threads go on meanwhile. Takes time in proportion to the pages moved.
-Durable when it returns. Raises ReadOnlyError or StorageError.
+Durable when it returns. Snapshots keep what they need. progress: called as progress(entries_done,
+entries_of_the_container) now and then. Raises ReadOnlyError or StorageError.
 
 >>> import pyrsistence
 >>> with pyrsistence.EMDict(None) as d:
@@ -474,15 +662,104 @@ Durable when it returns. Raises ReadOnlyError or StorageError.
 ...     d.info.data_bytes < 1_000_000
 True)";
 
-#define PYRSISTENCE_VERIFY_DOC(name)                                                                         \
-    name "($self, /)\n--\n\n"                                                                                \
-         "Read the whole store and prove that it is sound; raise CorruptionError, naming file and page, if " \
-         "not.\n\n"                                                                                          \
-         "Takes time in proportion to the size of the store. Never unpickles anything. "                      \
-         "check() and verify() are two names for it.\n\n"                                                   \
-         ">>> import pyrsistence\n"                                                                          \
-         ">>> with pyrsistence.EMDict(None) as d:\n"                                                         \
-         "...     d." name "()"
+constexpr const char* kCheckDoc = R"(check($self, /)
+--
+
+Prove that the store is sound as it is now, in memory and on disk; raise CorruptionError at the first fault.
+
+Others wait meanwhile; verify() does not make them wait and reports every fault. Never unpickles anything.
+Takes time in proportion to the size of the store.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:
+...     d.check())";
+
+constexpr const char* kVerifyDoc = R"(verify($self, /, *, progress=None)
+--
+
+Read the whole store and prove that it is sound; return a Report, or raise CorruptionError with all faults.
+
+Every page must be reachable or free, and every checksum, count and index entry right. The exception names
+the first faults in its message and has the report as its attribute `report`. Begins with a checkpoint, if
+the store may be written; others go on meanwhile. Never unpickles anything. Takes time in proportion to the
+size of the store, and memory for one bit per page.
+
+progress: called as progress(pages_done, pages_in_all) now and then; what it raises ends the verification.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:
+...     d.update(a=1, b=2)
+...     d.verify().entries
+2)";
+
+constexpr const char* kBackupDoc = R"(backup($self, /, path, *, progress=None)
+--
+
+Copy the whole store, as it is now, into a new or empty directory, while others go on.
+
+The copy is a store of its own, durable when this returns, with the named snapshots of this one. Raises
+ExistsError if there is something at the path, StorageError if the disk refuses; then nothing is left there
+that opens as a store. progress: called as progress(pages_done, pages_in_all) now and then.
+
+>>> import pyrsistence, tempfile, os
+>>> path = os.path.join(tempfile.mkdtemp(), "copy")
+>>> with pyrsistence.EMDict(None) as d:
+...     d["answer"] = 42
+...     d.backup(path)
+>>> with pyrsistence.EMDict(path) as copy:
+...     copy["answer"]
+42)";
+
+constexpr const char* kSnapshotDoc = R"(snapshot($self, /)
+--
+
+Return the present state as a read-only object of the same kind, which stays as it is. O(1).
+
+Beside a transaction of another thread, or within one, it is the state before the transaction. What is
+changed later takes space until the snapshot is closed.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:
+...     d["a"] = 1
+...     with d.snapshot() as before:
+...         d["a"] = 2
+...         before["a"], d["a"]
+(1, 2))";
+
+constexpr const char* kRefreshDoc = R"(refresh($self, /)
+--
+
+Mode "r" beside a writer in another process: go on to the present state, which the writer is asked for.
+
+If the writer does not answer at once (it is stopped), the last state that it has let others see is taken.
+In the process that writes the store there is nothing to do. All handles of this process on the store see the
+new state; snapshots stay as they are.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:
+...     d.refresh())";
+
+constexpr const char* kTransactionDoc = R"(transaction($self, /, *, durable=True)
+--
+
+Return a context manager: everything that this thread changes in the store in its block happens, or nothing.
+
+An exception in the block undoes all of it, on all containers of the store, and is passed on. Within another
+transaction it is a savepoint. Other threads go on reading the state before it, and wait when they write;
+other tasks of the same thread are refused. Large transactions are fine.
+
+durable: True makes it survive a power failure when the block ends; False only the death of the process.
+
+>>> import pyrsistence
+>>> with pyrsistence.EMDict(None) as d:
+...     d["a"] = 1
+...     try:
+...         with d.transaction():
+...             d["a"] = 2
+...             d["b"] = 1 / 0
+...     except ZeroDivisionError:
+...         print(dict(d))
+{'a': 1})";
 
 constexpr const char* kEnterDoc = R"(__enter__($self, /)
 --
@@ -499,14 +776,28 @@ constexpr const char* kSetStateDoc = R"(__setstate__($self, state, /)
 
 Open the store that __getstate__ described: read-only in another process.)";
 
+template <class Function>
+PyCFunction with_keywords(Function* function) {
+    return reinterpret_cast<PyCFunction>(reinterpret_cast<void*>(function));
+}
+
 const PyMethodDef kMethods[] = {
     {"open", guarded<&open>, METH_O, kOpenDoc},
     {"close", guarded<&close>, METH_NOARGS, kCloseDoc},
     {"sync", guarded<&sync>, METH_NOARGS, kSyncDoc},
     {"checkpoint", guarded<&checkpoint>, METH_NOARGS, kCheckpointDoc},
-    {"compact", guarded<&compact>, METH_NOARGS, kCompactDoc},
-    {"check", guarded<&check>, METH_NOARGS, PYRSISTENCE_VERIFY_DOC("check")},
-    {"verify", guarded<&check>, METH_NOARGS, PYRSISTENCE_VERIFY_DOC("verify")},
+    {"compact", with_keywords(guarded<&compact>), METH_VARARGS | METH_KEYWORDS, kCompactDoc},
+    {"check", guarded<&check>, METH_NOARGS, kCheckDoc},
+    {"verify", with_keywords(guarded<&verify>), METH_VARARGS | METH_KEYWORDS, kVerifyDoc},
+    {"backup", with_keywords(guarded<&backup>), METH_VARARGS | METH_KEYWORDS, kBackupDoc},
+    {"snapshot", guarded<&snapshot>, METH_NOARGS, kSnapshotDoc},
+    {"refresh", guarded<&refresh>, METH_NOARGS, kRefreshDoc},
+    {"transaction", with_keywords(guarded<&begin_transaction>), METH_VARARGS | METH_KEYWORDS, kTransactionDoc},
+    {"_open_in", guarded<&open_in>, METH_VARARGS | METH_CLASS, nullptr},
+    {"_open_snapshot", guarded<&open_snapshot>, METH_O | METH_CLASS, nullptr},
+    {"_keep_snapshot", guarded<&keep_snapshot>, METH_O, nullptr},
+    {"_delete_snapshot", guarded<&delete_snapshot>, METH_O, nullptr},
+    {"_list_snapshots", guarded<&list_snapshots>, METH_NOARGS, nullptr},
     {"__enter__", guarded<&enter>, METH_NOARGS, kEnterDoc},
     {"__exit__", guarded<&exit>, METH_VARARGS, "__exit__($self, /, *args)\n--\n\nClose the handle."},
     {"__getstate__", guarded<&get_state>, METH_NOARGS, kGetStateDoc},
@@ -519,6 +810,7 @@ const PyMethodDef kMethods[] = {
 PyGetSetDef properties[] = {
     {"closed", guarded<&get_closed>, nullptr, "True if the handle is closed.", nullptr},
     {"path", guarded<&get_path>, nullptr, "The store's directory, absolute; None if never opened.", nullptr},
+    {"name", guarded<&get_name>, nullptr, "The container's name in its store; empty in a store of one.", nullptr},
     {"mode", guarded<&get_mode>, nullptr, "The mode it was opened with.", nullptr},
     {"info", guarded<&get_info>, nullptr, "Figures of the store: an Info. O(1).", nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},
@@ -570,7 +862,7 @@ PyTypeObject* make_collection_type(nb::module_& module, TypeSpec spec) {
 }
 
 PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyType_Slot> slots) {
-    return make_type(full_name, size, 0, slots);
+    return make_type(full_name, size, Py_TPFLAGS_DISALLOW_INSTANTIATION, slots);
 }
 
 }  // namespace pyrsistence::bindings

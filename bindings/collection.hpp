@@ -10,6 +10,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "bindings/errors.hpp"
 #include "bindings/serializer.hpp"
 #include "pyrsistence/container.hpp"
+#include "storage/store.hpp"
 
 namespace pyrsistence::bindings {
 
@@ -37,7 +39,7 @@ private:
 
 /// An engine object while it is open.
 struct Session {
-    std::unique_ptr<Container> engine;
+    std::unique_ptr<Handle> engine;
     unsigned users = 0;        ///< native calls in progress; the GIL may be released in them
     std::uint64_t serial = 0;  ///< different for every opening in this process
     int process = 0;           ///< pid that opened it
@@ -46,10 +48,33 @@ struct Session {
 /// The type that a collection is of.
 struct Kind {
     const char* name;  ///< "EMDict"
-    std::unique_ptr<Container> (*open)(const std::filesystem::path&, const Options&);
+    std::unique_ptr<Handle> (*open)(const std::filesystem::path&, const Options&);
+    /// In a store that is open, or in a snapshot of it; null if the type is no container.
+    std::unique_ptr<Handle> (*open_in)(const Handle& where, const std::string& name);
+    /// The present state of one of this kind.
+    std::unique_ptr<Handle> (*snapshot)(const Handle& live);
     /// Compares what is stored with the handle's serializer; may be null. Throws FormatError.
-    void (*check)(const Container&, Serializer&);
+    void (*check)(const Handle&, Serializer&);
+    PyTypeObject** type;  ///< the class itself
 };
+
+/// The kind whose engine is a Raw.
+template <class Raw>
+constexpr Kind kind_of(const char* name, void (*check)(const Handle&, Serializer&), PyTypeObject** type) {
+    Kind kind{name, nullptr, nullptr, nullptr, check, type};
+    kind.open = [](const std::filesystem::path& path, const Options& options) {
+        return std::unique_ptr<Handle>(std::make_unique<Raw>(path, options));
+    };
+    kind.snapshot = [](const Handle& live) {
+        return std::unique_ptr<Handle>(new Raw(static_cast<const Raw&>(live).snapshot()));
+    };
+    if constexpr (std::is_base_of_v<Container, Raw>) {
+        kind.open_in = [](const Handle& where, const std::string& name) {
+            return std::unique_ptr<Handle>(std::make_unique<Raw>(where, name));
+        };
+    }
+    return kind;
+}
 
 class Collection {
 public:
@@ -63,6 +88,10 @@ public:
     void init(PyObject* args, PyObject* kwargs);
     /// Opens a closed object again, or one that never was open; RuntimeError if it is open.
     void open(PyObject* dirname);
+    /// Opens a container of a store that is open.
+    void open_in(const Collection& where, const std::string& name);
+    /// Opens the present state of another object of the same kind.
+    void open_snapshot(const Collection& live);
     /// Waits for native calls of other threads. Harmless when repeated.
     void close();
 
@@ -78,6 +107,7 @@ public:
 
     nb::object path() const;
     nb::object mode() const;
+    nb::object name() const;
     nb::object state() const;
     void set_state(PyObject* state);
 
@@ -93,6 +123,10 @@ private:
     void set_memory_limit(PyObject* limit);
     static Place choose_place(PyObject* dirname, Mode mode);
     void open_at(const Place& place);
+    /// Makes what `make` returns this object's engine.
+    void take(const std::function<std::unique_ptr<Handle>()>& make);
+    void set_name(PyObject* name, PyObject* at);
+    void inherit(const Collection& other);
     void warn_unclosed() noexcept;
     void finish() noexcept;
 
@@ -102,13 +136,25 @@ private:
     std::vector<std::unique_ptr<Serializer>> serializers_;
     std::filesystem::path path_;  ///< absolute; empty if it never was open
     Options options_;
+    bool dependent_ = false;  ///< closed by its store, or a snapshot: nobody is warned
+    bool frozen_ = false;     ///< a snapshot that only this process has
 };
+
+/// Names the asyncio task that runs; 0 if there is none.
+std::uint64_t present_task() noexcept;
+
+/// A function that calls a Python callable with (done, total), for operations without the GIL. Empty for None.
+/// REQUIRES: the callable outlives it.
+Progress progress_to(PyObject* callable);
 
 /// The native part of one operation: keeps the engine object open. Throws ClosedError.
 template <class Raw>
 class Use {
 public:
-    explicit Use(const Collection& collection) : session_(collection.session()) { ++session_.users; }
+    explicit Use(const Collection& collection) : session_(collection.session()) {
+        if (storage::Store::open_transactions() > 0) [[unlikely]] storage::Caller::set_task(present_task());
+        ++session_.users;
+    }
     ~Use() { --session_.users; }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
@@ -201,9 +247,13 @@ private:
     std::chrono::steady_clock::time_point released_ = std::chrono::steady_clock::now();
 };
 
+/// The method transaction() of every collection type.
+PyObject* begin_transaction(PyObject* self, PyObject* args, PyObject* kwargs);
+
 // Each defined in its own file, called by module.cpp in this order.
 void bind_dict(nb::module_& module);
 void bind_list(nb::module_& module);
+void bind_store(nb::module_& module);
 void bind_codec(nb::module_& module);
 
 }  // namespace pyrsistence::bindings

@@ -23,5 +23,6 @@ NB_MODULE(_core, module) {
     storage::Store::set_wait_hooks({&bindings::before_wait, &bindings::after_wait});
     bindings::bind_dict(module);
     bindings::bind_list(module);
+    bindings::bind_store(module);
     bindings::bind_codec(module);
 }

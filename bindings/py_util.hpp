@@ -4,6 +4,9 @@
 
 #include <nanobind/nanobind.h>
 
+#include <string>
+#include <string_view>
+
 #include "pyrsistence/types.hpp"
 
 namespace nb = nanobind;
@@ -31,6 +34,19 @@ inline Bytes bytes_of(PyObject* object) noexcept {
 inline nb::object to_bytes(Bytes bytes) {
     return own(PyBytes_FromStringAndSize(reinterpret_cast<const char*>(bytes.data()),
                                          static_cast<Py_ssize_t>(bytes.size())));
+}
+
+/// The bytes of a name; TypeError if it is no str. Names written by other programs need not be UTF-8.
+inline std::string text_of(PyObject* object) {
+    if (!PyUnicode_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "a name is a str, not %.200s", Py_TYPE(object)->tp_name);
+        nb::detail::raise_python_error();
+    }
+    const nb::object utf8 = own(PyUnicode_AsEncodedString(object, "utf-8", "surrogateescape"));
+    return std::string(as_text(bytes_of(utf8.ptr())));
+}
+inline nb::object to_text(std::string_view text) {
+    return own(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
 }
 
 /// An attribute of a Python module, imported on first use and kept until the process ends.

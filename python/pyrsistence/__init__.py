@@ -9,7 +9,7 @@
 
 import collections.abc as _abc
 
-from . import _mapping, _support
+from . import _mapping, _store, _support
 from ._core import EMDict, EMList, __version__
 from ._errors import (
     ClosedError,
@@ -24,7 +24,8 @@ from ._errors import (
     StorageError,
 )
 from ._keys import register_key
-from ._support import Info
+from ._store import SnapshotInfo, Snapshots, Store
+from ._support import Info, Report
 
 __all__ = [
     "ClosedError",
@@ -39,13 +40,21 @@ __all__ = [
     "NotFoundError",
     "PickleRefusedError",
     "ReadOnlyError",
+    "Report",
+    "SnapshotInfo",
+    "Snapshots",
     "StorageError",
+    "Store",
     "__version__",
     "register_key",
 ]
 
 _support.add_methods(EMDict, _mapping.METHODS)
 _support.add_methods(EMList, {"edit": _support.edit_item})
-Info.__module__ = "pyrsistence"
+for _class in (EMDict, EMList, Store):
+    _class.snapshots = _store.snapshots
+for _class in (Info, Report, SnapshotInfo, Snapshots, Store):
+    _class.__module__ = "pyrsistence"
+del _class
 _abc.MutableMapping.register(EMDict)
 _abc.MutableSequence.register(EMList)
