@@ -70,6 +70,9 @@ bench: setup-build .venv/.installed  ## Run the benchmarks
 	@$(VENV_PYTHON) -m pip install -qq lmdb numpy
 	@$(VENV_PYTHON) benchmarks/run.py
 
+soak: setup-build .venv/.installed  ## One writer and eight readers for ten minutes (SOAK_SECONDS=n)
+	@$(VENV_PYTHON) benchmarks/soak.py --seconds $${SOAK_SECONDS:-600}
+
 develop: setup  ## Install the package in editable form: Python files are used in place
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation --editable .
 	@touch .venv/.installed
@@ -94,4 +97,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean
+.PHONY: crash-long soak help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean

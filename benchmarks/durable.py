@@ -44,6 +44,9 @@ class Row:
 
 ROWS: dict[str, Row] = {
     "durable.put": Row("`d[k] = v; d.sync()`", "durable"),
+    "durable.transaction": Row(
+        "`with store.transaction():`, 10 operations on two dicts", compare.TRANSACTIONS, compare.TOGETHER
+    ),
 }
 
 

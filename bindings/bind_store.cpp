@@ -1,4 +1,7 @@
 // The native part of Store, and the context manager of transactions.
+#include <set>
+#include <thread>
+
 #include "bindings/collection.hpp"
 #include "pyrsistence/store.hpp"
 
@@ -47,22 +50,37 @@ struct TransactionObject {
     PyObject_HEAD
     PyObject* owner;           ///< a collection
     Transaction* transaction;  ///< null: not begun, or ended
+    std::thread::id thread;    ///< that began it
     bool durable;
 };
 
 TransactionObject& transaction_of(PyObject* self) noexcept { return *reinterpret_cast<TransactionObject*>(self); }
+
+/// The threads of all transactions that are open; never destroyed.
+std::multiset<std::thread::id>& threads() {
+    static auto& all = *new std::multiset<std::thread::id>;
+    return all;
+}
+
+std::unique_ptr<Transaction> take(TransactionObject& object) {
+    std::unique_ptr<Transaction> transaction(std::exchange(object.transaction, nullptr));
+    if (transaction) threads().erase(threads().find(object.thread));
+    return transaction;
+}
 
 PyObject* enter(PyObject* self, PyObject*) {
     TransactionObject& object = transaction_of(self);
     if (object.transaction != nullptr) raise_runtime_error("this transaction has begun already; make another one");
     storage::Caller::set_task(present_task());
     const Use<Handle> engine(collection_of(object.owner));
-    object.transaction = new Transaction(*engine, object.durable);
+    auto transaction = std::make_unique<Transaction>(*engine, object.durable);
+    object.thread = *threads().insert(std::this_thread::get_id());
+    object.transaction = transaction.release();
     return Py_NewRef(self);
 }
 
 std::unique_ptr<Transaction> end(PyObject* self) {
-    std::unique_ptr<Transaction> transaction(std::exchange(transaction_of(self).transaction, nullptr));
+    std::unique_ptr<Transaction> transaction = take(transaction_of(self));
     if (!transaction) raise_runtime_error("this transaction has not begun, or has ended already");
     storage::Caller::set_task(present_task());
     return transaction;
@@ -83,7 +101,7 @@ void destroy(PyObject* self) {
     PyTypeObject* type = Py_TYPE(self);
     TransactionObject& object = transaction_of(self);
     PyObject_GC_UnTrack(self);
-    delete std::exchange(object.transaction, nullptr);
+    take(object).reset();
     Py_CLEAR(object.owner);
     type->tp_free(self);
     Py_DECREF(type);
@@ -117,6 +135,8 @@ constexpr const char* kStoreDoc = R"(StoreHandle(dirname, ...)
 The native base of Store.)";
 
 }  // namespace
+
+bool in_transaction() { return threads().contains(std::this_thread::get_id()); }
 
 PyObject* begin_transaction(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"durable", nullptr};

@@ -21,6 +21,9 @@ LazyAttribute make_report{"pyrsistence._support", "report"};
 LazyAttribute running_loop{"asyncio.events", "_get_running_loop"};
 LazyAttribute running_task{"asyncio.tasks", "current_task"};
 
+/// Calls of progress functions that this thread is in.
+thread_local int progress_depth = 0;
+
 constexpr std::uint64_t kLeastMemory = std::uint64_t{4} << 20;
 
 struct ModeName {
@@ -119,6 +122,10 @@ Progress progress_to(PyObject* callable) {
     }
     return [callable](std::uint64_t done, std::uint64_t total) {
         const nb::gil_scoped_acquire held;
+        struct Depth {
+            Depth() { ++progress_depth; }
+            ~Depth() { --progress_depth; }
+        } const depth;
         (void)own(PyObject_CallFunction(callable, "KK", done, total));
     };
 }
@@ -170,6 +177,11 @@ void Collection::open(PyObject* dirname) {
 
 void Collection::close() {
     if (!session_) return;
+    // Calls that wait for this thread would never end.
+    if (session_->users > 0 && session_->process == ::getpid() && (progress_depth > 0 || in_transaction())) {
+        throw Error(path_.string() + " is in use by calls that may be waiting for this thread; close it when its "
+                    "transaction, or the function that reports progress, has ended");
+    }
     const std::unique_ptr<Session> session = std::move(session_);
     while (session->users > 0 && session->process == ::getpid()) {
         const WithoutGil released;
@@ -350,6 +362,7 @@ void Collection::set_state(PyObject* state) {
     if (path.is_none()) return;
     if (item(state, "open").is(Py_True)) open_at({path_of(path.ptr()), options_.mode, false});
     else path_ = path_of(path.ptr());
+    dependent_ = !here;  // arguments of a function in a worker process are closed when it drops them
 }
 
 int Collection::traverse(visitproc visit, void* arg) const {
@@ -528,6 +541,13 @@ PyObject* get_state(PyObject* self, PyObject*) {
     else if (PyDict_Check(attributes.ptr()) && PyDict_Size(attributes.ptr()) > 0)
         put(state, "attributes", attributes);
     return state.release().ptr();
+}
+
+/// (pickler, unpickler, allow_pickle), for a collection that is to store the same objects.
+PyObject* picklers(PyObject* self, PyObject*) {
+    const Serializer& serializer = collection_of(self).serializer();
+    return Py_BuildValue("(OOO)", serializer.pickler().ptr(), serializer.unpickler().ptr(),
+                         serializer.allow_pickle() ? Py_True : Py_False);
 }
 
 PyObject* set_state(PyObject* self, PyObject* state) {
@@ -800,6 +820,7 @@ const PyMethodDef kMethods[] = {
     {"_list_snapshots", guarded<&list_snapshots>, METH_NOARGS, nullptr},
     {"__enter__", guarded<&enter>, METH_NOARGS, kEnterDoc},
     {"__exit__", guarded<&exit>, METH_VARARGS, "__exit__($self, /, *args)\n--\n\nClose the handle."},
+    {"_picklers", guarded<&picklers>, METH_NOARGS, nullptr},
     {"__getstate__", guarded<&get_state>, METH_NOARGS, kGetStateDoc},
     {"__setstate__", guarded<&set_state>, METH_O, kSetStateDoc},
     {"__copy__", guarded<&refuse_copy>, METH_NOARGS, nullptr},

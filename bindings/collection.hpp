@@ -136,7 +136,7 @@ private:
     std::vector<std::unique_ptr<Serializer>> serializers_;
     std::filesystem::path path_;  ///< absolute; empty if it never was open
     Options options_;
-    bool dependent_ = false;  ///< closed by its store, or a snapshot: nobody is warned
+    bool dependent_ = false;  ///< closed by its store, a snapshot, or sent by a process: nobody is warned
     bool frozen_ = false;     ///< a snapshot that only this process has
 };
 
@@ -246,6 +246,9 @@ private:
     unsigned count_ = 0;
     std::chrono::steady_clock::time_point released_ = std::chrono::steady_clock::now();
 };
+
+/// Whether this thread has a transaction open, on whatever store.
+bool in_transaction();
 
 /// The method transaction() of every collection type.
 PyObject* begin_transaction(PyObject* self, PyObject* args, PyObject* kwargs);

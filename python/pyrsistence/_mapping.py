@@ -149,8 +149,8 @@ def update(self, other=(), /, **kwargs):
 
 
 def _temporary(like):
-    state = EMDict.__getstate__(like)
-    return EMDict(None, state["pickler"], state["unpickler"], allow_pickle=state["allow_pickle"])
+    pickler, unpickler, allow_pickle = like._picklers()
+    return EMDict(None, pickler, unpickler, allow_pickle=allow_pickle)
 
 
 def copy(self):

@@ -215,7 +215,7 @@ class Snapshots(collections.abc.Mapping):
         return self._all()[name]
 
     def __delitem__(self, name):
-        if not isinstance(name, str) or not self._handle._delete_snapshot(name):
+        if name not in self or not self._handle._delete_snapshot(name):
             raise KeyError(name)
 
     def __iter__(self):

@@ -4,6 +4,7 @@ One machine keeps the container in the test's own process; the store of the othe
 that is killed with SIGKILL now and then.
 """
 
+import itertools
 import shutil
 import tempfile
 
@@ -11,7 +12,7 @@ import support
 import worker
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from pyrsistence import ReadOnlyError
 
 # 16,384 bytes are the largest value in a page, 4,096 are a page.
@@ -160,13 +161,16 @@ GROWING = ("append_while_iterating", "imul", "iadd", "extend", "mul", "add")
 
 
 class CollectionMachine(RuleBasedStateMachine):
-    """`perform(operation)` is where the container is. Subclasses add the rule that chooses operations."""
+    """`call(method, ...)` is where the container is. Subclasses add the rule that chooses operations."""
 
     kind = "dict"
 
     def __init__(self):
         super().__init__()
         self.model = {} if self.kind == "dict" else []
+        self.levels = []  # the model as each open transaction and savepoint found it
+        self.held, self.kept = {}, {}  # snapshots: what each must show
+        self.labels = itertools.count()
         self.folder = tempfile.mkdtemp(prefix="pyrsistence-machine-")
         self.path = f"{self.folder}/store"
         self.start()
@@ -178,9 +182,80 @@ class CollectionMachine(RuleBasedStateMachine):
         found = self.perform(operation)
         assert support.identical(found, expected), f"{operation}: {found}, expected {expected}"
 
+    def perform(self, operation):
+        return self.call("operate", operation)
+
     def compare(self):
-        problem = support.difference(self.read(), self.model)
+        self.expect(self.call("read"), self.model)
+
+    @staticmethod
+    def expect(found, expected):
+        problem = support.difference(found, expected)
         assert problem is None, problem
+
+    def compare_kept(self):
+        assert self.call("names_kept") == list(self.kept)
+        for name, expected in self.kept.items():
+            self.expect(self.call("read_kept", name), expected)
+
+    def outside(self):
+        """The state that everybody else sees."""
+        return self.levels[0] if self.levels else self.model
+
+    @precondition(lambda self: len(self.levels) < 3)
+    @rule(durable=st.booleans())
+    def begin(self, durable):
+        self.call("begin", durable)
+        self.levels.append(self.model.copy())
+
+    @precondition(lambda self: self.levels)
+    @rule(kept=st.booleans())
+    def end(self, kept):
+        self.call("end", kept)
+        before = self.levels.pop()
+        if not kept:
+            self.model = before
+            self.compare()
+
+    def end_all(self, kept):
+        while self.levels:
+            self.end(kept)
+
+    @precondition(lambda self: len(self.held) < 3)
+    @rule()
+    def hold(self):
+        label = next(self.labels)
+        self.call("hold", label)
+        self.held[label] = self.outside().copy()
+
+    @precondition(lambda self: self.held)
+    @rule(which=st.integers(0, 2))
+    def drop(self, which):
+        label = list(self.held)[which % len(self.held)]
+        self.call("drop", label)
+        del self.held[label]
+
+    @invariant()
+    def snapshots_stay(self):
+        for label, expected in self.held.items():
+            self.expect(self.call("read_held", label), expected)
+
+    @precondition(lambda self: len(self.kept) < 3)
+    @rule()
+    def keep(self):
+        name = f"number {next(self.labels)}"
+        refused = self.call("keep", name)
+        assert refused == ("Error" if self.levels else None)
+        if not refused:
+            self.kept[name] = self.model.copy()
+
+    @precondition(lambda self: self.kept and not self.levels)
+    @rule(which=st.integers(0, 2))
+    def delete_kept(self, which):
+        name = list(self.kept)[which % len(self.kept)]
+        self.call("delete_kept", name)
+        del self.kept[name]
+        self.compare_kept()
 
     @rule()
     def sync(self):
@@ -188,15 +263,18 @@ class CollectionMachine(RuleBasedStateMachine):
 
     @rule()
     def checkpoint(self):
-        assert self.perform(("checkpoint",)) == ("returned", None)
+        assert self.perform(("checkpoint",)) == (("raised", "Error") if self.levels else ("returned", None))
 
     @rule()
     def check(self):
         assert self.perform(("check",)) == ("returned", None)
         self.compare()
+        self.compare_kept()
 
     def teardown(self):
         try:
+            self.check()
+            self.end_all(kept=False)
             self.check()
             self.stop()
         finally:
@@ -207,32 +285,31 @@ class LocalMachine(CollectionMachine):
     """The container is in this process; it is closed and opened again, also read-only and twice."""
 
     def start(self):
-        self.container = support.TYPES[self.kind](self.path, memory_limit=64 << 20)
+        self.subject = support.Subject(self.kind, self.path, {"memory_limit": 64 << 20})
 
     def stop(self):
-        self.container.close()
+        self.subject.close()
 
-    def perform(self, operation):
-        return support.operate(self.container, operation)
-
-    def read(self):
-        return support.contents(self.container)
+    def call(self, method, *arguments):
+        return getattr(self.subject, method)(*arguments)
 
     @invariant()
     def length(self):
-        assert len(self.container) == len(self.model)
+        assert len(self.subject.container) == len(self.model)
 
-    @rule()
-    def reopen(self):
-        self.container.close()
-        self.container = support.TYPES[self.kind](self.path, mode="r+")
+    @rule(kept=st.booleans())
+    def reopen(self, kept):
+        """Snapshots that are held live on."""
+        self.end_all(kept)
+        self.subject.reopen("r+")
         self.compare()
+        self.compare_kept()
 
     @rule()
     def open_twice(self):
         """Two handles in one process are one store."""
         with support.TYPES[self.kind](self.path) as other:
-            assert support.difference(support.contents(other), self.model) is None
+            self.expect(support.contents(other), self.model)
             change = ("set_item", "twice", 1) if self.kind == "dict" else ("append", "twice")
             support.operate(self.model, change)
             support.operate(other, change)
@@ -240,9 +317,10 @@ class LocalMachine(CollectionMachine):
 
     @rule()
     def read_only(self):
-        self.container.close()
+        self.end_all(kept=True)
+        self.subject.container.close()
         with support.TYPES[self.kind](self.path, mode="r") as reader:
-            assert support.difference(support.contents(reader), self.model) is None
+            self.expect(support.contents(reader), self.model)
             for change in (reader.clear, lambda: reader.__setitem__(0, 0), reader.checkpoint):
                 try:
                     change()
@@ -251,7 +329,7 @@ class LocalMachine(CollectionMachine):
                 else:
                     raise AssertionError("a read-only store was changed")
             reader.check()
-        self.container = support.TYPES[self.kind](self.path)
+        self.subject.reopen("a")
 
 
 class KilledMachine(CollectionMachine):
@@ -269,17 +347,22 @@ class KilledMachine(CollectionMachine):
     def stop(self):
         self.worker.exit()
 
-    def perform(self, operation):
-        return self.worker.call(worker.operate, operation)
+    def call(self, method, *arguments):
+        return self.worker.call(worker.on_subject, method, *arguments)
 
-    def read(self):
-        return self.worker.call(worker.read_all)
+    def start_again(self):
+        """What a transaction had done is gone with its process, and so are the snapshots without a name."""
+        self.model = self.outside()
+        self.levels.clear()
+        self.held.clear()
+        self.start()
+        self.compare()
+        self.compare_kept()
 
     @rule()
     def kill(self):
         self.worker.kill()
-        self.start()
-        self.compare()
+        self.start_again()
 
     @rule(delay=st.integers(0, 3))
     def kill_in_recovery(self, delay):
@@ -290,15 +373,13 @@ class KilledMachine(CollectionMachine):
         for _ in range(delay * 2000):
             pass
         self.worker.kill()
-        self.start()
-        self.compare()
+        self.start_again()
 
     @rule()
-    def end(self):
+    def leave(self):
         """The program ends without closing the store."""
         self.worker.exit()
-        self.start()
-        self.compare()
+        self.start_again()
 
 
 def machine(base, kind, **attributes):

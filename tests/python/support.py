@@ -12,7 +12,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-from pyrsistence import EMDict, EMList
+from pyrsistence import EMDict, EMList, Error
 
 TYPES = {"dict": EMDict, "list": EMList}
 SCALE = float(os.environ.get("PYRSISTENCE_TEST_SCALE") or 1)
@@ -188,6 +188,63 @@ def operate(target, operation):
         return "returned", plain(getattr(target, name)(*arguments))
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         return "raised", type(error).__name__
+
+
+class Subject:
+    """A container with its transactions and snapshots, driven by names and data only."""
+
+    def __init__(self, kind, path, options):
+        self.kind, self.path, self.options = kind, path, options
+        self.container = TYPES[kind](path, **options)
+        self.transactions, self.snapshots = [], {}
+
+    def operate(self, operation):
+        return operate(self.container, operation)
+
+    def read(self):
+        return contents(self.container)
+
+    def reopen(self, mode):
+        self.container.close()
+        self.container = TYPES[self.kind](self.path, mode=mode, **self.options)
+
+    def begin(self, durable):
+        self.transactions.append(self.container.transaction(durable=durable).__enter__())
+
+    def end(self, kept):
+        error = (None, None, None) if kept else (ValueError, ValueError(), None)
+        assert self.transactions.pop().__exit__(*error) is False
+
+    def hold(self, label):
+        self.snapshots[label] = self.container.snapshot()
+
+    def drop(self, label):
+        self.snapshots.pop(label).close()
+
+    def read_held(self, label):
+        return contents(self.snapshots[label])
+
+    def keep(self, name):
+        try:
+            self.container.snapshots.create(name)
+        except Error as error:
+            return type(error).__name__
+        return None
+
+    def delete_kept(self, name):
+        del self.container.snapshots[name]
+
+    def names_kept(self):
+        return list(self.container.snapshots)
+
+    def read_kept(self, name):
+        with TYPES[self.kind](self.path, at=name) as old:
+            return contents(old)
+
+    def close(self):
+        for snapshot in self.snapshots.values():
+            snapshot.close()
+        self.container.close()
 
 
 # ---- Child processes ----

@@ -344,7 +344,7 @@ def test_every_public_method_has_docs_and_a_signature():
             if callable(getattr(EMDict, name)) and name != "pop":
                 inspect.signature(getattr(EMDict, name))
     assert list(inspect.signature(EMDict).parameters) == [
-        "dirname", "pickler", "unpickler", "mode", "allow_pickle", "memory_limit",
+        "dirname", "pickler", "unpickler", "mode", "allow_pickle", "memory_limit", "at", "name",
     ]  # fmt: skip
 
 

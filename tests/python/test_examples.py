@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pyrsistence import EMDict, EMList
+from pyrsistence import EMDict, EMList, Store
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -412,6 +412,67 @@ def test_em_graph_leaves_no_directories(graph_class):
     assert all(path.is_dir() for path in directories)
     graph.close()
     assert not any(path.exists() for path in directories)
+
+
+# ------------------------------------------------------------------------------------------------ crawl
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A site of files: (URL, file name -> names that it links to)."""
+    choose, directory = random.Random(3), tmp_path / "site"
+    directory.mkdir()
+    names = ["index.html", *(f"page{i}.html" for i in range(60))]
+    linked = {name: [names[choose.randrange(len(names))] for _ in range(4)] for name in names}
+    linked["index.html"] += ["page0.html#part", "missing.html", "notes.txt"]
+    for name, targets in linked.items():
+        anchors = "".join(f'<p><a href="{target}">x</a>' for target in [*targets, "https://elsewhere.example/"])
+        (directory / name).write_text(f"<html><title>Title of {name}</title><body>{anchors}</body></html>")
+    (directory / "notes.txt").write_text("no page")
+    return directory.as_uri() + "/", linked
+
+
+def expected_crawl(linked):
+    """The pages in the order of a breadth-first search, and their links."""
+    order, links = ["index.html"], {}
+    for name in order:
+        links[name] = list(dict.fromkeys(target.partition("#")[0] for target in linked.get(name, [])))
+        order += [target for target in links[name] if target not in order]
+    return order, links
+
+
+def assert_crawled(store, base, linked, complete):
+    order, links = expected_crawl(linked)
+    with Store(store) as opened:
+        pages, found, queue = opened["pages"], opened["links"], list(opened["queue"])
+        fetched = [base + name for name in order[: len(found)]]
+        assert list(found.keys()) == fetched
+        assert found == {base + name: [base + target for target in links[name]] for name in order[: len(found)]}
+        assert queue == [url for url, page in pages.items() if page is None] == list(pages.keys())[len(fetched) :]
+        assert pages[base + "index.html"][0] == "Title of index.html"
+        if complete:
+            assert not queue and pages[base + "notes.txt"] == ("text/plain", 0)
+            assert pages[base + "missing.html"][0].startswith("error: ")
+        opened.check()
+        return len(found)
+
+
+def test_crawl_goes_on_after_kill(site, tmp_path):
+    base, linked = site
+    command = [sys.executable, str(EXAMPLES / "crawl.py"), base + "index.html", "--out", str(tmp_path / "crawl")]
+    done = 0
+    for limit in (1, 7, 8, 30):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if int(line.split()[0]) >= limit:
+                    process.kill()
+                    break
+        found = assert_crawled(tmp_path / "crawl", base, linked, complete=False)
+        assert found >= max(limit, done)
+        done = found
+    last = subprocess.run([*command, "--limit", "1000"], capture_output=True, text=True, check=True).stdout
+    count = assert_crawled(tmp_path / "crawl", base, linked, complete=True)
+    assert f"{count} pages fetched, 0 in the queue" in last and "Title of page" in last
 
 
 # ------------------------------------------------------------------------------------------- word count

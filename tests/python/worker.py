@@ -106,19 +106,11 @@ state = {}
 def open_container(kind, path, options):
     import support
 
-    state["container"] = support.TYPES[kind](path, **options)
+    state["subject"] = support.Subject(kind, path, options)
 
 
-def operate(operation):
-    import support
-
-    return support.operate(state["container"], operation)
-
-
-def read_all():
-    import support
-
-    return support.contents(state["container"])
+def on_subject(method, *arguments):
+    return getattr(state["subject"], method)(*arguments)
 
 
 def run_stream(*arguments):

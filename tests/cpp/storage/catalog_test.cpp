@@ -69,7 +69,7 @@ TEST_F(CatalogTest, NamesMayFillTheirRoom) {
     add("");
     EXPECT_EQ(RootPage::name(catalog().read(0)), longest);
     EXPECT_EQ(RootPage::name(catalog().read(1)), "");
-    EXPECT_THROW((void)catalog().read(2), CorruptionError);
+    EXPECT_THROW((void)catalog().read(2), ClosedError);
 }
 
 }  // namespace
