@@ -1,7 +1,4 @@
 #include <algorithm>
-#include <set>
-#include <string_view>
-#include <utility>
 
 #include "codec/hash.hpp"
 #include "codec/item.hpp"
@@ -143,54 +140,7 @@ void apply(WriteStep& step, const LoggedOp& op) {
     return true;
 }();
 
-/// Checks slots in the order of their tags: each must lead to an entry that has this hash, and to no key twice.
-class SlotCheck {
-public:
-    SlotCheck(const structures::Tree& entries, std::uint64_t hash_seed) : entries_(entries), hash_seed_(hash_seed) {}
-
-    void operator()(std::uint64_t tag, EntryId id) {
-        const Record record = entries_.find(id);
-        if (record.stored.empty()) fault(id, "which does not exist");
-        const Bytes identity = codec::entry_identity(entries_.resolve(record));
-        if (structures::HashIndex::tag_of(codec::key_hash(identity, hash_seed_)) != tag) {
-            fault(id, "whose key has another hash");
-        }
-        if (std::exchange(tag_, tag) != tag) same_tag_.clear();
-        if (!same_tag_.insert(as_text(identity)).second) fault(id, "whose key is there twice");
-    }
-
-private:
-    [[noreturn]] static void fault(EntryId id, const char* what) {
-        throw CorruptionError("the index names entry " + std::to_string(id) + ", " + what);
-    }
-    const structures::Tree& entries_;
-    const std::uint64_t hash_seed_;
-    std::uint64_t tag_ = 0;
-    std::set<std::string_view> same_tag_;  ///< identities of the entries whose slots have the tag `tag_`
-};
-
 }  // namespace
-
-void containers::DictRoot::check(Pager& pager, const std::byte* root, std::uint64_t hash_seed,
-                                 const storage::Store::Mark& mark) {
-    const auto mark_page = [&](PageId id) { mark(id, 1); };
-    const auto mark_extent = [&](const storage::ExtentRef& extent) { mark(extent.first, extent.pages()); };
-    std::uint64_t last = 0;
-    entries(pager, root).check(
-        [&](EntryId id, Bytes entry) {
-            last = id;
-            (void)codec::split_entry(entry);
-        },
-        mark_page, mark_extent);
-    if (last >= next_id(root)) throw CorruptionError("entry " + std::to_string(last) + " has an id not given out yet");
-    const structures::HashIndex slots = index(pager, root);
-    const structures::Tree tree = entries(pager, root);
-    slots.check(SlotCheck(tree, hash_seed), mark_page);
-    if (slots.size() != tree.size()) {
-        throw CorruptionError("the index has " + std::to_string(slots.size()) + " slots for " +
-                              std::to_string(tree.size()) + " entries; copy its items into a new store; iterating needs no index");
-    }
-}
 
 RawDict::RawDict(const std::filesystem::path& path, const Options& options)
     : Container(static_cast<std::uint8_t>(ContainerType::dict), path, options) {}

@@ -1,15 +1,10 @@
 #include "pyrsistence/handle.hpp"
 
 #include "containers/layout.hpp"
+#include "containers/verify.hpp"
 #include "storage/store.hpp"
 
 namespace pyrsistence {
-
-namespace {
-
-using storage::ContainerType;
-
-}  // namespace
 
 Handle::Handle(const std::filesystem::path& path, const Options& options) : path_(path) {
     storage::StoreOptions store_options;
@@ -71,17 +66,9 @@ void Handle::compact(const Progress& progress) {
 void Handle::check() const {
     storage::Store& open = store();
     open.check([&open](storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark) {
-        if (storage::RootPage::type(root) == ContainerType::dict) {
-            containers::DictRoot::check(pager, root, open.hash_seed(), mark);
-        } else {
-            containers::ListRoot::check(pager, root, mark);
-        }
+        storage::Verification first(pager.page_count(), {.throw_first = true, .on_reach = mark});
+        containers::verify_container(pager, root, open.hash_seed(), first);
     });
-}
-
-Report Handle::verify(const Progress&) const {
-    check();
-    return {info().live_pages, 0, 0, {}};
 }
 
 void Handle::backup(const std::filesystem::path& to, const Progress& progress) const {

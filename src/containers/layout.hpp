@@ -1,4 +1,4 @@
-// The fields of the containers' root pages (docs/format.md, "Root pages") and their checks.
+// The fields of the containers' root pages (docs/format.md, "Root pages").
 #pragma once
 
 #include "storage/store.hpp"
@@ -27,10 +27,6 @@ struct DictRoot {
     static structures::HashIndex index(storage::Pager& pager, std::byte* root) { return {pager, root + kIndex}; }
     static EntryId next_id(const std::byte* root) { return codec::load48(root + kNextId) + 1; }
     static void set_next_id(std::byte* root, EntryId next) { codec::store48(root + kNextId, next - 1); }
-
-    /// Throws CorruptionError unless entries and index agree.
-    static void check(storage::Pager& pager, const std::byte* root, std::uint64_t hash_seed,
-                      const storage::Store::Mark& mark);
 };
 
 struct ListRoot {
@@ -41,7 +37,6 @@ struct ListRoot {
     static structures::Tree items(storage::Pager& pager, std::byte* root) {
         return {pager, root + kItems, structures::Tree::Key::rank};
     }
-    static void check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark);
 };
 
 /// Moves a container's pages and extents from `limit` on to places before it, in steps of its own.

@@ -121,11 +121,6 @@ std::size_t logged_size(std::span<const Bytes> items) {
 
 }  // namespace
 
-void containers::ListRoot::check(storage::Pager& pager, const std::byte* root, const storage::Store::Mark& mark) {
-    items(pager, root).check([](std::uint64_t, Bytes) {}, [&](PageId id) { mark(id, 1); },
-                             [&](const storage::ExtentRef& extent) { mark(extent.first, extent.pages()); });
-}
-
 RawList::RawList(const std::filesystem::path& path, const Options& options)
     : Container(static_cast<std::uint8_t>(ContainerType::list), path, options) {}
 

@@ -75,9 +75,10 @@ public:
     /// Open-file-description lock on one byte; false if another process (or File) holds it.
     virtual bool try_lock(std::uint64_t offset, Lock) = 0;
     virtual void unlock(std::uint64_t offset) = 0;
-    /// Whether another process (or File) holds a lock on the byte. REQUIRES: this File holds none.
-    virtual bool locked_elsewhere(std::uint64_t offset) {
-        if (!try_lock(offset, Lock::exclusive)) return true;
+    /// Whether another process (or File) holds a lock on the byte that rules out one of this kind. REQUIRES: this
+    /// File holds none.
+    virtual bool locked_elsewhere(std::uint64_t offset, Lock wanted = Lock::exclusive) {
+        if (!try_lock(offset, wanted)) return true;
         unlock(offset);
         return false;
     }
@@ -118,10 +119,10 @@ public:
     virtual std::vector<std::string> list(const fs::path&) = 0;
     /// Makes creations, renames and removals in the directory durable.
     virtual void sync_directory(const fs::path&) = 0;
-    /// Calls `on_write` soon after any process has written to an existing file (stores through mappings do not
-    /// count), once for several writes if they come quickly. All calls of a process come from one thread, in
-    /// which signals are blocked: they must be short and not throw. In the child of a fork nothing is watched.
-    /// Null if the system cannot tell: then nobody is told.
+    /// Calls `on_write` soon after any process has written to an existing file (stores through mappings do
+    /// not count), once for several writes if they come quickly. All calls of a process come from one thread,
+    /// in which signals are blocked: they must be short and not throw. In the child of a fork nothing is
+    /// watched. Null if the system cannot tell: then nobody is told.
     virtual std::unique_ptr<Watch> watch(const fs::path&, [[maybe_unused]] std::function<void()> on_write) {
         return nullptr;
     }

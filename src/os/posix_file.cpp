@@ -69,7 +69,7 @@ public:
     std::unique_ptr<Mapping> map(std::uint64_t offset, std::size_t length, Access access) override;
     bool try_lock(std::uint64_t offset, Lock lock) override;
     void unlock(std::uint64_t offset) override;
-    bool locked_elsewhere(std::uint64_t offset) override;
+    bool locked_elsewhere(std::uint64_t offset, Lock wanted) override;
     Identity identity() const override;
     void abandon() noexcept override;
 
@@ -182,8 +182,8 @@ void PosixFile::unlock(std::uint64_t offset) {
     if (set_lock(offset, F_UNLCK) != 0) fail("unlock", path_, errno);
 }
 
-bool PosixFile::locked_elsewhere(std::uint64_t offset) {
-    struct flock request = lock_of(offset, F_WRLCK);
+bool PosixFile::locked_elsewhere(std::uint64_t offset, Lock wanted) {
+    struct flock request = lock_of(offset, wanted == Lock::shared ? F_RDLCK : F_WRLCK);
     if (::fcntl(descriptor_, F_OFD_GETLK, &request) != 0) fail("lock", path_, errno);
     return request.l_type != F_UNLCK;
 }

@@ -1,5 +1,5 @@
-// FileSystem::watch() by inotify: one instance and one thread for all watches of the process, started with the
-// first. Neither ever ends; a process forked from here leaves them behind and starts its own when it needs them.
+// FileSystem::watch() by inotify: one instance and one thread for all watches of the process, started with
+// the first. Neither ever ends; a child of a fork leaves them behind and starts its own when it needs them.
 //
 // Thread safety: everything may be called from any thread. No lock is held while a watch's function runs.
 #include <pthread.h>
@@ -41,7 +41,7 @@ private:
         int watch;
         std::function<void()> on_write;
     };
-    static constexpr int kNone = -1;  ///< as inotify reports that events were lost, which may concern any watch
+    static constexpr int kNone = -1;  ///< inotify's word for lost events, which may concern any watch
 
     bool start();
     void run() noexcept;
@@ -49,11 +49,10 @@ private:
     std::shared_ptr<const Entry> next(std::uint64_t& number, int watch) noexcept;
     bool call_next(std::uint64_t& number, int watch) noexcept;
     bool watched(int watch) const;
-    void forget_file(int watch) noexcept;
 
     static std::atomic<Hub*> current_;
 
-    std::mutex mutex_;  ///< guards what follows; nothing else is locked, and nothing awaited, while it is held
+    std::mutex mutex_;  ///< guards what follows; nothing else is locked or awaited while it is held
     std::condition_variable idle_;
     std::map<std::uint64_t, std::shared_ptr<Entry>> entries_;
     std::uint64_t last_ = 0;     ///< number given out
@@ -64,8 +63,8 @@ private:
 
 std::atomic<Hub*> Hub::current_ = nullptr;
 
-/// Registered when the program or library is loaded: a lock that makes it happen once could be held by another
-/// thread at the moment of a fork, and the child would wait for it for ever.
+/// Registered when the program or library is loaded: a lock that makes it happen once could be held by
+/// another thread at the moment of a fork, and the child would wait for it for ever.
 [[maybe_unused]] const int fork_handler = ::pthread_atfork(nullptr, nullptr, [] { Hub::forget(); });
 
 Hub& Hub::current() {
@@ -87,7 +86,9 @@ public:
     SignalsBlocked() noexcept {
         sigset_t blocked;
         ::sigfillset(&blocked);
-        for (const int fault : {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGSYS}) ::sigdelset(&blocked, fault);
+        for (const int fault : {SIGBUS, SIGSEGV, SIGILL, SIGFPE, SIGTRAP, SIGSYS}) {
+            ::sigdelset(&blocked, fault);
+        }
         ::pthread_sigmask(SIG_SETMASK, &blocked, &before_);
     }
     ~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
@@ -134,7 +135,7 @@ void Hub::remove(std::uint64_t number) noexcept {
     if (found == entries_.end()) return;
     const std::shared_ptr<const Entry> entry = std::move(found->second);  // destroyed without the lock
     entries_.erase(found);
-    if (entry->watch != kNone && !watched(entry->watch)) ::inotify_rm_watch(inotify_, entry->watch);
+    if (!watched(entry->watch)) ::inotify_rm_watch(inotify_, entry->watch);
     if (std::this_thread::get_id() == thread_) return;
     idle_.wait(lock, [&] { return running_ != number; });
     lock.unlock();
@@ -145,14 +146,6 @@ bool Hub::watched(int watch) const {
         if (entry->watch == watch) return true;
     }
     return false;
-}
-
-/// The file is gone, and its descriptor with it.
-void Hub::forget_file(int watch) noexcept {
-    const std::lock_guard guard(mutex_);
-    for (const auto& [number, entry] : entries_) {
-        if (entry->watch == watch) entry->watch = kNone;
-    }
 }
 
 /// The first watch after `number` that is concerned, which then counts as running.
@@ -186,7 +179,7 @@ bool Hub::call_next(std::uint64_t& number, int watch) noexcept {
 }
 
 void Hub::tell(const inotify_event& event) noexcept {
-    if (event.mask & IN_IGNORED) return forget_file(event.wd);
+    if ((event.mask & (IN_MODIFY | IN_Q_OVERFLOW)) == 0) return;  // a watch has ended, or its file is gone
     std::uint64_t number = 0;
     while (call_next(number, event.wd)) {
     }

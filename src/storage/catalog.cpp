@@ -37,7 +37,6 @@ void RootPage::set_name(std::byte* page, std::string_view name) {
     if (!name.empty()) std::memcpy(page + kNameSize + 2, name.data(), name.size());
 }
 
-/// Container ids below one child of a page of this level.
 std::uint64_t Catalog::span(unsigned level) {
     std::uint64_t ids = 1;
     while (level-- > 0) ids *= kFanout;

@@ -49,6 +49,12 @@ public:
         if (root_.page != 0) for_each(root_.page, root_.level, 0, visit);
     }
 
+    static constexpr unsigned kMaxLevel = 3;  ///< more than 2^32 containers are impossible
+    /// The page that entry `i` of a catalog page refers to; 0 if there is none.
+    static PageId id_at(const std::byte* page, unsigned i) { return codec::load48(page + kIds + 6 * std::size_t{i}); }
+    /// Container ids below one child of a page of this level.
+    static std::uint64_t span(unsigned level);
+
 private:
     static constexpr std::size_t kIds = sizeof(PageHeader);
     static constexpr unsigned kFanout = (kPageSize - kIds) / 6;
@@ -56,7 +62,6 @@ private:
     static void validate(const std::byte* page, PageId id, PageId page_count);
     static bool register_validator();
     static const bool registered_;
-    static std::uint64_t span(unsigned level);
     const std::byte* expect(PageId id, PageKind kind, unsigned level) const;
     PageId child(const std::byte* page, ContainerId id, unsigned level) const;
     PageId find(ContainerId id) const;

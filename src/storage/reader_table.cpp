@@ -30,14 +30,24 @@ constexpr std::uint64_t kLiveness = std::uint64_t{1} << 40;
 constexpr char kMagicText[] = "pyrslock";
 constexpr std::uint64_t kLayoutVersion = 1;
 
-// Words of a record.
-enum { kNumber, kSealEpoch, kPageCount, kCatalogPage, kCatalogShape, kVersion, kCheckpoint, kChecksum, kWords };
+/// Words of a record.
+enum {
+    kNumber,
+    kSealEpoch,
+    kPageCount,
+    kCatalogPage,
+    kCatalogShape,
+    kVersion,
+    kCheckpoint,
+    kChecksum,
+    kWords
+};
 static_assert(kWords * sizeof(std::uint64_t) == kRecordSize);
 
 constexpr unsigned kMaxCatalogLevel = 3;  ///< 680^4 ids are more than there can be
 
-/// Copies or looks that are spoilt because others write meanwhile. Each needs a publication of the writer's in
-/// just that moment; so many in a row mean that something else writes there.
+/// Copies or looks that are spoilt because others write meanwhile. Each needs a publication of the writer's
+/// in just that moment; so many in a row mean that something else writes there.
 constexpr unsigned kTries = 10'000;
 
 std::uint64_t to_little_endian(std::uint64_t value) noexcept {
@@ -59,6 +69,13 @@ std::uint64_t hash(const std::uint64_t* words, std::size_t count, std::uint64_t 
     std::array<std::byte, kRecordSize> bytes;
     for (std::size_t i = 0; i < count; ++i) codec::store<std::uint64_t>(&bytes[8 * i], words[i]);
     return XXH3_64bits_withSeed(bytes.data(), 8 * count, seed);
+}
+
+bool possible(const Published& seal) noexcept {
+    const CatalogRoot& catalog = seal.catalog;
+    const bool empty = catalog.page == 0 && catalog.containers == 0;
+    return seal.page_count >= kMetaPages && seal.page_count <= kMaxPages && catalog.page < seal.page_count &&
+           catalog.level <= kMaxCatalogLevel && (empty || catalog.page >= kMetaPages);
 }
 
 }  // namespace
@@ -86,7 +103,9 @@ private:
     std::atomic_ref<std::uint64_t> word_;
 };
 
-ReaderTable::Word ReaderTable::word(std::size_t offset) const noexcept { return Word(mapping_->data() + offset); }
+ReaderTable::Word ReaderTable::word(std::size_t offset) const noexcept {
+    return Word(mapping_->data() + offset);
+}
 
 ReaderTable::Word ReaderTable::slot(unsigned index, std::size_t field) const noexcept {
     return word(kFirstSlot + kSlotSize * index + field);
@@ -113,8 +132,8 @@ bool ReaderTable::sound() const noexcept {
 
 void ReaderTable::require_sound() const {
     if (sound()) return;
-    throw CorruptionError(path_ + ": the table of readers is missing or damaged; close the store in all processes, "
-                          "then open it for writing, which makes the table anew");
+    throw CorruptionError(path_ + ": the table of readers is missing or damaged; close the store in all "
+                          "processes, then open it for writing, which makes the table anew");
 }
 
 /// Whatever else the file contains is harmless: a record counts by its checksum, a slot by its lock, and
@@ -125,7 +144,7 @@ void ReaderTable::make(Role role) {
     if (role == Role::reader && !blank) return;
     for (unsigned i = 0; !blank && i < kSlots; ++i) {
         if (file_.locked_elsewhere(kLiveness + i)) {
-            throw LockedError(path_ + " is used by readers of another version of pyrsistence; close them first");
+            throw LockedError(path_ + " is used by readers of another version of pyrsistence; close them");
         }
     }
     word(kLayout).store(kLayoutVersion);
@@ -158,7 +177,8 @@ void ReaderTable::publish(const Published& seal) noexcept { write_record(seal); 
 
 void ReaderTable::retract() noexcept { write_record({}); }
 
-std::optional<Published> ReaderTable::decode(const std::uint64_t* words, std::uint64_t number) const noexcept {
+std::optional<Published> ReaderTable::decode(const std::uint64_t* words,
+                                             std::uint64_t number) const noexcept {
     if (seed_ == 0 || words[kNumber] != number || words[kChecksum] != checksum(words)) return std::nullopt;
     Published seal;
     seal.epoch = words[kSealEpoch];
@@ -168,10 +188,7 @@ std::optional<Published> ReaderTable::decode(const std::uint64_t* words, std::ui
     seal.catalog.containers = static_cast<ContainerId>(words[kCatalogShape]);
     seal.version = words[kVersion];
     seal.checkpoint = words[kCheckpoint];
-    const bool possible = seal.page_count >= kMetaPages && seal.page_count <= kMaxPages &&
-                          seal.catalog.page < seal.page_count && seal.catalog.level <= kMaxCatalogLevel &&
-                          (seal.catalog.page >= kMetaPages || (seal.catalog.page | seal.catalog.containers) == 0);
-    if (seal.epoch == 0 || !possible) return std::nullopt;
+    if (seal.epoch == 0 || !possible(seal)) return std::nullopt;
     return seal;
 }
 
@@ -210,7 +227,8 @@ std::uint64_t ReaderTable::request() noexcept {
 
 ReaderTable::Slot ReaderTable::hold(std::uint64_t epoch) {
     if (role_ == Role::observer) {
-        throw StorageError(path_ + " is open read-only, but a reader must write there which state it uses", EACCES);
+        throw StorageError(path_ + " is open read-only, but a reader must write there which state it uses",
+                           EACCES);
     }
     require_sound();
     Slot result(*this, take_slot());
@@ -235,8 +253,8 @@ unsigned ReaderTable::take_slot() {
             if ((slot(i, kEpoch).load() != 0) == left && take_slot(i)) return i;
         }
     }
-    throw StorageError(path_ + ": all " + std::to_string(kSlots) + " slots for readers are taken; close a reader",
-                       EUSERS);
+    throw StorageError(
+        path_ + ": all " + std::to_string(kSlots) + " slots for readers are taken; close a reader", EUSERS);
 }
 
 bool ReaderTable::take_slot(unsigned index) {

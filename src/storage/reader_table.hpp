@@ -2,8 +2,8 @@
 // cooperate: the writer publishes seals, readers announce which one they use, and neither ever waits for the
 // other, whether it lives, stands still or dies. docs/format.md, "The directory", has the bytes.
 //
-// Thread safety: publish(), retract(), epochs_in_use() and answer() are the writer's, for one thread at a time;
-// everything else is for any thread. The child of a fork calls abandon(), and nothing else waits in it.
+// Thread safety: publish(), retract(), epochs_in_use() and answer() are the writer's, for one thread at a
+// time; everything else is for any thread. In the child of a fork only abandon() and destructors are called.
 //
 // A reader that finds a published seal cannot know whether the writer has gone on meanwhile and reuses its
 // pages. Hence both sides first say what they do, then look at what the other said:
@@ -12,14 +12,14 @@
 //              R2 fence                         W2 fence
 //              R3 look again                    W3 look at the slots, reuse what nobody uses
 //
-// All fences happen in one order. If R2 comes before W2, W3 sees the slot; if not, R3 sees the newer seal, and
-// the reader begins again with that one. So what a reader found at R3 is seen by every W3 that follows the
-// publication of something newer; until then it is the published seal, which the writer keeps anyway.
+// All fences happen in one order. If R2 comes before W2, W3 sees the slot; if not, R3 sees the newer seal,
+// and the reader begins again with that one. So what a reader found at R3 is seen by every W3 that follows
+// the publication of something newer; until then it is the published seal, which the writer keeps anyway.
 //
-// A writer that opens a store withdraws what a dead writer may have published before it looks at the slots for
-// the first time. It then finds the epochs of all readers that go on reading. Of states that were lost with the
-// dead writer it cannot know the pages: it must reuse none that were free before those readers are gone, and
-// name its own seals by higher epochs than theirs.
+// A writer that opens a store withdraws what a dead writer may have published before it looks at the slots
+// for the first time. It then finds the epochs of all readers that go on reading. Of states that were lost
+// with the dead writer it cannot know the pages: it must reuse none that were free before those readers are
+// gone, and name its own seals by higher epochs than theirs.
 #pragma once
 
 #include <bitset>
@@ -50,15 +50,16 @@ class ReaderTable {
 public:
     static constexpr unsigned kSlots = 1024;
     static constexpr std::size_t kPidSize = 64;  ///< bytes in front of the table, which hold the writer's pid
-    static constexpr std::size_t kSize = 4096 + 64 * std::size_t{kSlots};  ///< of the file; it is never shorter again
+    /// Of the file, which must never become shorter again.
+    static constexpr std::size_t kSize = 4096 + 64 * std::size_t{kSlots};
 
     enum class Role {
         writer,   ///< holds the exclusive lock on byte 0; makes a missing or damaged table anew
         reader,   ///< makes a missing table; finds nothing published in a damaged one
         observer  ///< may only read the file, and so cannot use a seal
     };
-    /// `path` is for messages. The file must be open for writing unless the role is observer, and must outlive
-    /// the table. Throws StorageError (no space), LockedError (readers of another layout are alive).
+    /// `path` is for messages. The file must be open for writing unless the role is observer, and must
+    /// outlive the table. Throws StorageError (no space), LockedError (readers of another layout are alive).
     ReaderTable(os::File& lock_file, Role role, std::string path);
     ReaderTable(const ReaderTable&) = delete;
     ReaderTable& operator=(const ReaderTable&) = delete;
@@ -78,11 +79,11 @@ public:
 
     // --- for readers
 
-    /// The newest published seal; nothing if there is none, or none that this system's kernel has seen written.
-    /// Its pages may be reused at any moment: to read them, hold it.
+    /// The newest published seal. What was published before the machine started, or in another file of which
+    /// this one is a copy, does not count. Its pages may be reused at any moment: to read them, hold it.
     std::optional<Published> published() const noexcept;
-    /// Asks for a fresh seal; the file's watchers are woken. It is there as soon as answered() is not below the
-    /// number that is returned, or never if the writer stands still. 0 if there is no table.
+    /// Asks for a fresh seal; the file's watchers are woken. It is there as soon as answered() is not below
+    /// the number that is returned, or never if the writer stands still. 0 if there is no table.
     std::uint64_t request() noexcept;
     std::uint64_t answered() const noexcept;
 

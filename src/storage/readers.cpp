@@ -91,117 +91,146 @@ void Store::add_readers(Info& info) const {
 
 // --- the reader's side
 
-bool Store::writer_lives() const { return lock_file_ && lock_file_->locked_elsewhere(0); }
+bool Store::writer_lives() const { return lock_file_->locked_elsewhere(0, os::Lock::shared); }
 
 void Store::open_reader() {
-    const bool shared = open_lock_file();
-    if (shared) table_ = std::make_unique<ReaderTable>(*lock_file_, ReaderTable::Role::reader, lock_path());
+    const bool may_announce = open_lock_file();
     data_ = files_.open(path_ / "data", os::Access::read_only);
     hash_seed_ = Meta::read(*data_, path_.string()).hash_seed;
     log_file_ = files_.open(path_ / "log", os::Access::read_only);
-    if (!table_) return attach_alone();
+    if (may_announce) {
+        table_ = std::make_unique<ReaderTable>(*lock_file_, ReaderTable::Role::reader, lock_path());
+        try {
+            return attach();
+        } catch (const StorageError& error) {
+            if (!forbidden(error)) throw;
+        }
+        table_.reset();
+    }
+    attach_alone();
+}
+
+void Store::attach() {
     for (const auto end = Clock::now() + kAttach; Clock::now() < end; std::this_thread::sleep_for(kPause)) {
-        if (attach(true)) return;
-        if (!table_) return attach_alone();
+        if (writer_lives() ? attach_to_writer() : attach_to_files()) return;
     }
     throw LockedError(path_.string() + " is being opened or recovered by process " + holder() + "; try again later");
 }
 
-/// False if a writer came or went meanwhile.
-bool Store::attach(bool wait_for_answer) {
-    return writer_lives() ? attach_to_writer(wait_for_answer) : attach_to_files();
-}
-
-/// The newest state that the writer has published, after asking for a fresh one.
-bool Store::attach_to_writer(bool wait_for_answer) {
+/// The newest state that the writer has published, after asking for a fresh one. False if there is none, or if
+/// the writer died instead of answering: what it had done since then is in the log.
+bool Store::attach_to_writer() {
     const std::uint64_t request = table_->request();
     const auto end = Clock::now() + kAnswer;
-    while (wait_for_answer && table_->answered() < request && Clock::now() < end && writer_lives()) {
+    while (table_->answered() < request && Clock::now() < end) {
+        if (!writer_lives()) return false;
         std::this_thread::sleep_for(kPause);
     }
     auto found = table_->hold_published();
     if (!found) return false;
     auto& [published, slot] = *found;
-    meta_ = Meta::read(*data_, path_.string());
-    look_at({published.epoch, published.catalog, 0}, {published.epoch, published.page_count, {}}, std::move(slot));
+    look_at(Meta::read(*data_, path_.string()), {published.epoch, published.catalog, 0},
+            {published.epoch, published.page_count, {}}, std::move(slot));
     return true;
 }
 
-/// The last checkpoint, if the log tells of nothing newer; else the store is recovered first.
+/// The last checkpoint, if the log tells of nothing newer; else the store is recovered first. False if that
+/// was done, or if a writer came meanwhile, even if it has left again.
 bool Store::attach_to_files() {
     auto [meta, slot] = hold_checkpoint();
-    if (writer_lives()) return false;
-    if (needs_recovery(meta)) {
-        slot.reset();
-        if (!recover_for_reader()) table_.reset();
+    const auto undisturbed = [this, number = meta.checkpoint] {
+        return !writer_lives() && Meta::read(*data_, path_.string()).checkpoint == number;
+    };
+    bool newer = false;
+    try {
+        newer = needs_recovery(meta);
+    } catch (const CorruptionError&) {
+        if (undisturbed()) throw;
         return false;
     }
-    meta_ = meta;
-    look_at({meta.pages.epoch, meta.catalog, 0}, meta.pages, std::move(slot));
+    if (!undisturbed()) return false;
+    if (newer) {
+        recover_for_reader();
+        return false;
+    }
+    look_at(meta, {meta.pages.epoch, meta.catalog, 0}, meta.pages, std::move(slot));
     return true;
 }
 
+/// Whether the log has records that the checkpoint does not contain.
 bool Store::needs_recovery(const Meta& meta) const {
-    try {
-        bool records = false;
-        Log(*log_file_, true).replay(meta.log, meta.checkpoint, [&](std::uint64_t, Bytes) {
-            records = true;
-            return false;
-        });
-        return records;
-    } catch (const CorruptionError&) {
-        if (writer_lives()) return false;  // it is writing there
-        throw;
-    }
+    bool records = false;
+    Log(*log_file_, true).replay(meta.log, meta.checkpoint, [&](std::uint64_t, Bytes) {
+        records = true;
+        return false;
+    });
+    return records;
 }
 
-/// Opens the store for writing and closes it again. False if this process may not.
-bool Store::recover_for_reader() {
+/// Opens the store for writing and closes it again. Throws StorageError with a code that forbidden() knows if
+/// this process may not.
+void Store::recover_for_reader() {
     StoreOptions options = options_;
     options.mode = Mode::read_write;
     try {
         Store writer(path_, options);
+        writer.recovering_ = true;
         writer.open_files();
         writer.close();
-    } catch (const LockedError&) {
-        return true;  // somebody else is at it
-    } catch (const StorageError& error) {
-        if (error.code() == EACCES || error.code() == EPERM || error.code() == EROFS) return false;
-        throw;
+    } catch (const LockedError& error) {
+        const bool by_readers = !writer_lives() && lock_file_->locked_elsewhere(0);
+        if (by_readers) throw StorageError(error.what(), EACCES);  // else somebody is at it
     }
-    return true;
+}
+
+/// Whether an error says that this process may only read.
+bool Store::forbidden(const StorageError& error) noexcept {
+    return error.code() == EACCES || error.code() == EPERM || error.code() == EROFS;
 }
 
 /// Without a slot that tells writers of it, a reader can only keep them away; what the log has is replayed
 /// in its own memory.
 void Store::attach_alone() {
-    if (lock_file_ && !lock_in_time(os::Lock::shared)) {
+    if (!lock_in_time(os::Lock::shared)) {
         throw LockedError(path_.string() + " is open for writing in process " + holder() + ", and reading beside "
                           "it needs write permission for its file 'lock'; close it there first");
     }
+    const bool stands_in = lock_file_->identity() == data_->identity();
+    if (stands_in && os::fs::exists(lock_path())) return open_reader();  // a writer came meanwhile
     load();
 }
 
-void Store::look_at(const View& view, const PagerState& state, std::optional<ReaderTable::Slot> slot) {
+/// Throws if the store was emptied or removed, perhaps made anew: what is published now is of other files.
+void Store::require_same_files() const {
+    try {
+        if (files_.open(path_ / "data", os::Access::read_only)->identity() == data_->identity()) return;
+    } catch (const StorageError& error) {
+        if (error.code() != ENOENT) throw;
+    }
+    throw NotFoundError(path_.string() + " was emptied or removed by another process since it was opened; open it "
+                        "again");
+}
+
+void Store::look_at(const Meta& meta, const View& view, const PagerState& state,
+                    std::optional<ReaderTable::Slot> slot) {
+    require_same_files();
+    const Guard lock(mutex_);
+    meta_ = meta;
+    slot_ = slot ? std::make_shared<const ReaderTable::Slot>(std::move(*slot)) : nullptr;
     if (pager_ && sealed_.epoch == view.epoch) return;
     if (pager_) pager_->reopen(state);
     else pager_ = std::make_unique<Pager>(*data_, state, Pager::Options{0, Pager::Access::read, {}});
     catalog_ = view.catalog;
     sealed_ = view;
-    slot_ = std::move(slot);
     committed();
 }
 
 void Store::refresh() {
     const std::scoped_lock alone(publishing_);
-    {
-        const Guard lock = enter();
-        if (!read_only() || !table_) return;
-    }
-    for (const auto end = Clock::now() + kAttach; Clock::now() < end; std::this_thread::sleep_for(kPause)) {
-        if (attach(true)) return;
-    }
-    throw LockedError(path_.string() + " is being opened or recovered by process " + holder() + "; try again later");
+    Guard lock = enter();
+    if (!read_only() || !table_) return;
+    const auto error = without_lock(lock, outside_, [this] { attach(); });
+    if (error) std::rethrow_exception(error);
 }
 
 /// The newest durable checkpoint, kept readable.
@@ -225,12 +254,12 @@ void Store::with_last_checkpoint(const std::function<void(os::File&, const Meta&
     if (error) std::rethrow_exception(error);
 }
 
+/// It shares the slot: while a writer reads the table, no state may move from one slot to another.
 std::shared_ptr<const Snapshot> Store::reader_snapshot(Guard& lock) {
-    std::optional<ReaderTable::Slot> slot;
     const View view{sealed_.epoch, catalog_, version()};
-    if (table_ && view.epoch != 0) slot = table_->hold(view.epoch);
+    const auto slot = slot_;
     lock.unlock();
-    return std::make_shared<const Snapshot>(shared_from_this(), view, std::move(slot));
+    return std::make_shared<const Snapshot>(shared_from_this(), view, slot);
 }
 
 /// The writer may delete it meanwhile: after the slot is taken, it must still be there.
@@ -242,16 +271,16 @@ std::shared_ptr<const Snapshot> Store::named_for_reader(Guard& lock, std::string
         throw NotFoundError(path_.string() + " holds no snapshot '" + std::string(name) + "'");
     };
     NamedSnapshot found = find();
-    std::optional<ReaderTable::Slot> slot;
+    std::shared_ptr<const ReaderTable::Slot> slot;
     if (table_) {
-        slot = table_->hold(found.pages.epoch);
+        slot = std::make_shared<const ReaderTable::Slot>(table_->hold(found.pages.epoch));
         if (find().pages.epoch != found.pages.epoch) throw NotFoundError(path_.string() + ": the snapshot '" +
             std::string(name) + "' was replaced meanwhile; try again");
         pager_->grow(found.pages);
     }
     const View view{found.pages.epoch, found.catalog, found.pages.epoch};
     lock.unlock();
-    return std::make_shared<const Snapshot>(shared_from_this(), view, std::move(slot));
+    return std::make_shared<const Snapshot>(shared_from_this(), view, slot);
 }
 
 /// As of the last durable checkpoint, which may end while it is being read.

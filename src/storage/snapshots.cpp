@@ -20,7 +20,7 @@ auto find_name(SnapshotTable& table, std::string_view name) {
 
 }  // namespace
 
-Snapshot::Snapshot(std::shared_ptr<Store> store, const View& view, std::optional<ReaderTable::Slot> slot)
+Snapshot::Snapshot(std::shared_ptr<Store> store, const View& view, std::shared_ptr<const ReaderTable::Slot> slot)
     : store_(std::move(store)), view_(view), slot_(std::move(slot)) {}
 
 Snapshot::~Snapshot() {
@@ -72,7 +72,7 @@ std::shared_ptr<const Snapshot> Store::snapshot() {
     if (read_only()) return reader_snapshot(lock);
     const View view = hold_present();
     lock.unlock();
-    return std::make_shared<const Snapshot>(shared_from_this(), view, std::nullopt);
+    return std::make_shared<const Snapshot>(shared_from_this(), view, nullptr);
 }
 
 std::shared_ptr<const Snapshot> Store::snapshot(std::string_view name) {
@@ -85,7 +85,7 @@ std::shared_ptr<const Snapshot> Store::snapshot(std::string_view name) {
     const View view{found->pages.epoch, found->catalog, found->pages.epoch};
     hold(view.epoch);
     lock.unlock();
-    return std::make_shared<const Snapshot>(shared_from_this(), view, std::nullopt);
+    return std::make_shared<const Snapshot>(shared_from_this(), view, nullptr);
 }
 
 SnapshotTable Store::snapshots() {

@@ -265,6 +265,8 @@ void Store::close() {
     if (temporary() && opened) remove_files();
     data_.reset();
     log_file_.reset();
+    // Closing it is not enough: a child that is just being forked may share it.
+    if (lock_file_) lock_file_->unlock(0);
     lock_file_.reset();
     if (error) std::rethrow_exception(error);
 }

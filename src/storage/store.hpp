@@ -49,7 +49,7 @@ struct View {
 class Snapshot {
 public:
     /// Takes over one hold on the seal of the view, or the slot that announces its use.
-    Snapshot(std::shared_ptr<Store> store, const View& view, std::optional<ReaderTable::Slot> slot);
+    Snapshot(std::shared_ptr<Store> store, const View& view, std::shared_ptr<const ReaderTable::Slot> slot);
     ~Snapshot();
     Snapshot(const Snapshot&) = delete;
     Snapshot& operator=(const Snapshot&) = delete;
@@ -60,7 +60,7 @@ public:
 private:
     std::shared_ptr<Store> store_;
     View view_;
-    std::optional<ReaderTable::Slot> slot_;
+    std::shared_ptr<const ReaderTable::Slot> slot_;
 };
 
 /// Who runs an operation: its thread, and in Python its task.
@@ -230,8 +230,10 @@ private:
                            const std::function<void(os::File& data)>& fill);
     void remove_files();
     bool open_lock_file();
+    std::string lock_text() const;
     std::string holder() const;
     bool lock_in_time(os::Lock kind);
+    [[noreturn]] void refuse_for_readers() const;
     void take_lock();
     void forget_after_fork() noexcept;
 
@@ -305,13 +307,15 @@ private:
     void add_readers(Info& info) const;
     bool writer_lives() const;
     void open_reader();
-    bool attach(bool wait_for_answer);
-    bool attach_to_writer(bool wait_for_answer);
+    void attach();
+    bool attach_to_writer();
     bool attach_to_files();
-    bool recover_for_reader();
-    void attach_alone();
     bool needs_recovery(const Meta& meta) const;
-    void look_at(const View& view, const PagerState& state, std::optional<ReaderTable::Slot> slot);
+    void recover_for_reader();
+    static bool forbidden(const StorageError& error) noexcept;
+    void attach_alone();
+    void require_same_files() const;
+    void look_at(const Meta& meta, const View& view, const PagerState& state, std::optional<ReaderTable::Slot> slot);
     std::pair<Meta, std::optional<ReaderTable::Slot>> hold_checkpoint() const;
     void with_last_checkpoint(const std::function<void(os::File&, const Meta&)>& use);
     std::shared_ptr<const Snapshot> reader_snapshot(Guard& lock);
@@ -346,6 +350,7 @@ private:
     bool busy_ = false;                 ///< a step waits in the middle of a change
     bool closed_ = false;
     bool in_registry_ = true;           ///< opening or closing: the registry's lock is held
+    bool recovering_ = false;           ///< open for a moment, on behalf of a reader
     unsigned outside_ = 0;              ///< threads that use pager or log without the lock
     unsigned copying_ = 0;              ///< threads that read the data file without it, and run foreign code
     std::atomic<std::uint64_t> faults_seen_ = 0;  ///< os::mapping_faults() that were not ours
@@ -364,7 +369,7 @@ private:
     std::unique_ptr<os::Watch> watch_;         ///< tells of readers' requests
     std::uint64_t published_epoch_ = 0;        ///< of the state that readers are to take
     std::vector<std::uint64_t> reader_states_; ///< epochs held for readers; may hold one twice
-    std::optional<ReaderTable::Slot> slot_;    ///< of a reader: the state that it sees
+    std::shared_ptr<const ReaderTable::Slot> slot_;  ///< of a reader: the state that it sees
 };
 
 template <class Action>

@@ -50,6 +50,7 @@ constexpr const char* kData = "data";
 constexpr const char* kNewData = "data.new";
 constexpr const char* kLog = "log";
 constexpr const char* kLock = "lock";
+constexpr const char* kRecovering = "recovers\n";  ///< in the lock file, behind the pid
 
 bool contains(const std::vector<std::string>& names, const char* name) {
     return std::find(names.begin(), names.end(), name) != names.end();
@@ -167,6 +168,7 @@ void Store::open_writer() {
         create_files();
     }
     data_ = files_.open(path_ / kData, os::Access::read_write);
+    if (data_->locked_elsewhere(0)) refuse_for_readers();
     Meta::read(*data_, path_.string());
     log_file_ = files_.open(path_ / kLog, os::Access::read_write);
     open_table();
@@ -236,56 +238,61 @@ void Store::remove_files() {
     os::fs::remove(path_, ignored);
 }
 
-/// True if the lock file can be written. A copy of a store may lack it, on a medium where none can be made.
+/// True if readers can announce themselves in the lock file. If a copy of a store lacks it and none can be made,
+/// the data file stands in for it: writers look there, too.
 bool Store::open_lock_file() {
-    for (const os::Access access : {os::Access::read_write, os::Access::read_only}) {
-        try {
-            lock_file_ = contains(files_.list(path_), kLock) ? files_.open(path_ / kLock, access)
-                                                             : files_.create(path_ / kLock);
-            return access == os::Access::read_write;
-        } catch (const StorageError& error) {
-            const int code = error.code();
-            if (code == EEXIST || code == ENOENT) return open_lock_file();  // made or removed meanwhile
-            if (code != EACCES && code != EPERM && code != EROFS) throw;
-            if (!read_only()) throw;
-        }
+    const bool exists = contains(files_.list(path_), kLock);
+    try {
+        lock_file_ = exists ? files_.open(path_ / kLock, os::Access::read_write) : files_.create(path_ / kLock);
+        return true;
+    } catch (const StorageError& error) {
+        if (error.code() == EEXIST || error.code() == ENOENT) return open_lock_file();  // made or removed meanwhile
+        if (!read_only() || !forbidden(error)) throw;
     }
+    lock_file_ = files_.open(path_ / (exists ? kLock : kData), os::Access::read_only);
     return false;
 }
 
-/// The pid that the last writer left in the lock file.
+/// What the last writer wrote into the lock file: its pid, and whether it is a reader that recovers the store.
+std::string Store::lock_text() const {
+    std::array<std::byte, ReaderTable::kPidSize> text;
+    return std::string(as_text(Bytes(text).first(lock_file_->read(text, 0))));
+}
+
 std::string Store::holder() const {
-    std::byte pid[16]{};
-    if (!lock_file_) return "?";
-    const std::string text(as_text(Bytes(pid).first(lock_file_->read(pid, 0))));
+    const std::string text = lock_text();
     return text.substr(0, text.find('\n'));
 }
 
-/// A writer that died just after a fork leaves its lock to the child until that has run its fork handlers.
+/// Waits for holders that give the lock back soon: a reader that recovers the store, and the child of a writer
+/// that died just after a fork, until it has run its fork handlers.
 bool Store::lock_in_time(os::Lock kind) {
-    constexpr int kTries = 200;
     constexpr auto kPause = std::chrono::milliseconds(5);
-    for (int i = 0; i < kTries; ++i) {
+    constexpr int kRecovery = 2000, kFork = 200;
+    for (int tries = 0;; ++tries) {
         if (lock_file_->try_lock(0, kind)) return true;
-        const int pid = std::atoi(holder().c_str());
-        if (pid <= 0 || ::kill(pid, 0) == 0 || errno != ESRCH) return false;
+        const std::string text = lock_text();
+        const int pid = std::atoi(text.c_str());
+        const bool recovers = text.find(kRecovering) != std::string::npos && writer_lives();
+        const bool dead = pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
+        if (tries >= (recovers ? kRecovery : dead ? kFork : 0)) return false;
         std::this_thread::sleep_for(kPause);
     }
-    return false;
+}
+
+void Store::refuse_for_readers() const {
+    throw LockedError(path_.string() + " is open for reading in another process, which may not write its file "
+                      "'lock'; close it there first");
 }
 
 void Store::take_lock() {
     open_lock_file();
     if (!lock_in_time(os::Lock::exclusive)) {
-        if (lock_file_->try_lock(0, os::Lock::shared)) {
-            lock_file_->unlock(0);
-            throw LockedError(path_.string() + " is open for reading in another process, which may not write its file "
-                              "'lock'; close it there first");
-        }
+        if (!writer_lives()) refuse_for_readers();
         throw LockedError(path_.string() + " is open for writing in process " + holder() + "; close it there first");
     }
     std::array<char, ReaderTable::kPidSize> text{};
-    const std::string pid = std::to_string(::getpid()) + "\n";
+    const std::string pid = std::to_string(::getpid()) + "\n" + (recovering_ ? kRecovering : "");
     std::ranges::copy(pid, text.begin());
     lock_file_->write(as_bytes({text.data(), text.size()}), 0);
 }

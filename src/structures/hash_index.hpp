@@ -6,6 +6,7 @@
 // its container determine it. Invariant: slots ascend by tag within and across buckets.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "structures/spine.hpp"
@@ -73,9 +74,9 @@ public:
     /// not below `tag`. Returns where to go on, nothing at the end.
     std::optional<std::uint64_t> relocate(std::uint64_t tag, PageId limit);
 
-    /// Throws CorruptionError unless every invariant holds; visits every (tag, id) in order.
-    template <class Visit, class PageVisit>
-    void check(Visit&& visit, PageVisit&& page) const;
+    /// Throws CorruptionError unless every invariant holds; visits every (tag, id) in order and calls
+    /// mark(first, pages) for every page.
+    void check(const std::function<void(std::uint64_t tag, EntryId id)>& visit, const VisitRun& mark) const;
 
     /// What is stored of a hash: its top 40 bits.
     static std::uint64_t tag_of(std::uint64_t hash) { return hash >> 24; }
@@ -83,14 +84,14 @@ public:
     static constexpr std::size_t kSlots = sizeof(storage::PageHeader);
     static constexpr std::size_t kSlot = 11;  ///< u40 tag, u48 id
     static constexpr unsigned kCapacity = (storage::kPageSize - kSlots) / kSlot;
-
-private:
     static std::uint64_t tag_at(const std::byte* bucket, unsigned i) {
         return codec::load<std::uint64_t>(bucket + kSlots + kSlot * i) & ((std::uint64_t{1} << 40) - 1);
     }
     static EntryId id_at(const std::byte* bucket, unsigned i) {
         return codec::load48(bucket + kSlots + kSlot * i + 5);
     }
+
+private:
     static unsigned first_not_below(const std::byte* bucket, unsigned n, std::uint64_t tag, const Bounds& bounds) {
         if (tag == 0) return 0;
         return count_not_above(n, tag - 1, bounds, [bucket](unsigned i) { return tag_at(bucket, i); });
@@ -118,27 +119,5 @@ private:
 
     Spine<false> spine_;
 };
-
-template <class Visit, class PageVisit>
-void HashIndex::check(Visit&& visit, PageVisit&& page) const {
-    std::uint64_t entries = 0, previous = 0;
-    const auto fault = [](PageId id, const char* what) {
-        throw CorruptionError("page " + std::to_string(id) + " of data: " + what +
-                              "; copy its items into a new store; iterating needs no index");
-    };
-    const auto on_bucket = [&](PageId id) {
-        page(id);
-        const std::byte* bucket = spine_.leaf(id);
-        const unsigned n = storage::page_count(bucket);
-        if (n == 0) fault(id, "an empty bucket");
-        for (unsigned i = 0; i < n; ++i, ++entries) {
-            if (tag_at(bucket, i) < previous) fault(id, "hashes out of order");
-            previous = tag_at(bucket, i);
-            visit(previous, id_at(bucket, i));
-        }
-    };
-    spine_.walk([&](PageId id, const std::byte*, unsigned) { page(id); }, on_bucket);
-    if (entries != size()) fault(RootField::page(spine_.root()), "the number of slots differs from the root's");
-}
 
 }  // namespace pyrsistence::structures

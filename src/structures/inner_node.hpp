@@ -24,6 +24,9 @@ struct InnerNode {
     static std::uint64_t separator(const std::byte* node, unsigned i) {
         return codec::load48(node + kSeparators + 6 * std::size_t{i});
     }
+    static void set_separator(std::byte* node, unsigned i, std::uint64_t key) {
+        codec::store48(node + kSeparators + 6 * std::size_t{i}, key);
+    }
     static PageId child(const std::byte* node, unsigned i) {
         return codec::load48(node + kChildren + 6 * std::size_t{i});
     }
@@ -70,13 +73,15 @@ struct InnerNode {
         shift(node, i, n, i + 1);
         storage::set_page_count(node, n + 1);
         set_child(node, i, id);
-        codec::store48(node + kSeparators + 6 * std::size_t{i}, key);
+        set_separator(node, i, key);
         if constexpr (kCounted) set_total(node, i, before(node, i));
         add(node, i, entries);
     }
-    /// Removes child i, whose entries, if any, have moved to child i - 1.
+    /// Removes child i, whose entries, if any, have moved to child i - 1. The first separator stays: keys
+    /// from there on will still be led to this node.
     static void erase(std::byte* node, unsigned i) {
         const unsigned n = storage::page_count(node);
+        if (i == 0 && n > 1) set_separator(node, 1, separator(node, 0));
         if constexpr (kCounted) {
             if (i > 0) set_total(node, i - 1, total(node, i));
         }

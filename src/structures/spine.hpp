@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <string>
 
 #include "storage/pager.hpp"
@@ -41,6 +42,10 @@ struct Path {
     Bounds bounds{};  ///< of the keys in the leaf, after to_key()
 };
 
+/// Called with a run of pages.
+using VisitRun = std::function<void(PageId first, std::uint64_t pages)>;
+
+std::string misplacement(const std::byte* page, storage::PageKind kind, unsigned level);
 [[noreturn]] void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level);
 [[noreturn]] void too_high(unsigned height);
 
@@ -105,17 +110,19 @@ public:
     }
     /// Reads ahead the leaves that follow in the same parent, once per 32 leaves.
     void read_ahead(const Path& path) const {
-        constexpr unsigned kBatch = 32;
         if (path.height == 0) return;
         const Path::Step& step = path.steps[path.height - 1];
-        if (step.index % kBatch != 0) return;
-        const std::byte* parent = node(path, path.height - 1);
-        const unsigned end = std::min(step.index + kBatch, storage::page_count(parent));
-        for (unsigned i = step.index; i < end;) {
+        if (step.index % kReadAhead == 0) prefetch_children(pager_, node(path, path.height - 1), step.index);
+    }
+    /// If `index` begins a batch of children, reads these ahead.
+    static void prefetch_children(Pager& pager, const std::byte* parent, unsigned index) {
+        if (index % kReadAhead != 0) return;
+        const unsigned end = std::min(index + kReadAhead, storage::page_count(parent));
+        for (unsigned i = index; i < end;) {
             const PageId first = Node::child(parent, i);
             std::uint64_t run = 1;
             while (++i < end && Node::child(parent, i) == first + run) ++run;
-            pager_.prefetch(first, run);
+            pager.prefetch(first, run);
         }
     }
 
@@ -203,6 +210,8 @@ public:
     }
 
 private:
+    static constexpr unsigned kReadAhead = 32;  ///< leaves
+
     const std::byte* expect(PageId id, storage::PageKind kind, unsigned level) const {
         const std::byte* page = pager_.read(id);
         if (storage::page_kind(page) != kind || storage::page_level(page) != level) [[unlikely]] {

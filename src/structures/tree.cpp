@@ -19,11 +19,15 @@ namespace {
 
 }  // namespace
 
+std::string misplacement(const std::byte* page, storage::PageKind kind, unsigned level) {
+    return "kind " + std::to_string(int(storage::page_kind(page))) + " level " +
+           std::to_string(storage::page_level(page)) + " where kind " + std::to_string(int(kind)) + " level " +
+           std::to_string(level) + " belongs";
+}
+
 void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level) {
-    throw CorruptionError("page " + std::to_string(id) + " of data: kind " +
-                          std::to_string(int(storage::page_kind(page))) + " level " +
-                          std::to_string(storage::page_level(page)) + " where kind " + std::to_string(int(kind)) +
-                          " level " + std::to_string(level) + " belongs; restore a backup, or copy what can be read into a new store");
+    throw CorruptionError("page " + std::to_string(id) + " of data: " + misplacement(page, kind, level) +
+                          "; restore a backup, or copy what can be read into a new store");
 }
 
 void too_high(unsigned height) {
@@ -53,6 +57,7 @@ void SlottedLeaf::validate(const std::byte* leaf, PageId id, PageId) {
     for (unsigned i = 0; i < n; ++i) {
         if (end(leaf, i) < begin(leaf, i)) bad_page(id, "slots out of order");
         if (external(leaf, i) && length(leaf, i) != storage::ExtentRef::kEncodedSize) bad_page(id, "a bad extent reference");
+        if (length(leaf, i) > kMaxRecord) bad_page(id, "a record that should lie in an extent");
         empty += hole(leaf, i);
     }
     if (used(leaf) > kRoom) bad_page(id, "records beyond the page");

@@ -8,12 +8,16 @@
 // ids ascend. Source: counted B+trees, Knuth TAOCP 3, 6.2.3-4.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "structures/slotted_leaf.hpp"
 #include "structures/spine.hpp"
 
 namespace pyrsistence::structures {
+
+/// Called with an entry's id or rank, and its bytes.
+using VisitEntry = std::function<void(std::uint64_t key, Bytes entry)>;
 
 class Tree {
 public:
@@ -74,9 +78,8 @@ public:
     std::uint64_t relocate(std::uint64_t rank, PageId limit, Extent&& extent);
 
     /// Throws CorruptionError unless every invariant holds; visits every entry in order and calls
-    /// `page(id)` for each page, `extent(ref)` for each extent.
-    template <class Visit, class PageVisit, class ExtentVisit>
-    void check(Visit&& visit, PageVisit&& page, ExtentVisit&& extent) const;
+    /// mark(first, pages) for every page and extent.
+    void check(const VisitEntry& visit, const VisitRun& mark) const;
 
 private:
     using Leaf = SlottedLeaf;
@@ -162,44 +165,6 @@ std::uint64_t Tree::relocate(std::uint64_t rank, PageId limit, Extent&& extent) 
     }
     if (next <= rank) bad_count(path.leaf);
     return next;
-}
-
-template <class Visit, class PageVisit, class ExtentVisit>
-void Tree::check(Visit&& visit, PageVisit&& page, ExtentVisit&& extent) const {
-    std::uint64_t entries = 0, extents = 0, next = 0;
-    const auto fault = [](PageId id, const char* what) {
-        throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; restore a backup, or copy what can be read into a new store");
-    };
-    const auto on_leaf = [&](PageId id) {
-        const std::byte* leaf = spine_.leaf(id);
-        page(id);
-        if (Leaf::entries(leaf) == 0) fault(id, "a leaf without entries");
-        const std::uint64_t base = key_ == Key::id ? Leaf::base(leaf) : next;
-        if (base < next) fault(id, "ids out of order");
-        for (unsigned i = 0; i < Leaf::slots(leaf); ++i) {
-            const Record record = Leaf::record(leaf, i);
-            if (record.stored.empty() && key_ == Key::rank) fault(id, "an empty record");
-            if (record.stored.empty()) continue;
-            if (record.external) {
-                extent(storage::ExtentRef::decode(record.stored.data()));
-                ++extents;
-            }
-            ++entries;
-            visit(base + i, resolve(record));
-        }
-        next = base + Leaf::slots(leaf);
-    };
-    std::array<std::uint64_t, kMaxHeight + 1> counted{};  // entries below finished nodes, per level
-    const auto on_inner = [&](PageId id, const std::byte* node, unsigned level) {
-        page(id);
-        const unsigned n = storage::page_count(node);
-        const std::uint64_t total = InnerNode<true>::total(node, n - 1);
-        if (entries - counted[level] != total) fault(id, "the entry counts do not add up");
-        counted[level] = entries;
-    };
-    spine_.walk(on_inner, on_leaf);
-    if (entries != size()) fault(RootField::page(spine_.root()), "the number of entries differs from the root's");
-    if (extents != RootField::extents(spine_.root())) fault(RootField::page(spine_.root()), "the number of extents differs");
 }
 
 }  // namespace pyrsistence::structures

@@ -457,7 +457,7 @@ def test_faults_are_all_named(store):
     path = os.path.join(store, "data")
     with open(path, "r+b") as file:
         content = bytearray(file.read())
-        for place in range(2 * 4096 + 2000, len(content), 40 * 4096):
+        for place in range(20 * 4096 + 2000, len(content), 40 * 4096):
             content[place] ^= 0xFF
         file.seek(0)
         file.write(content)

@@ -10,7 +10,21 @@ namespace pyrsistence::test {
 
 struct PowerCounts {
     std::uint64_t images = 0, in_recovery = 0, lost_operations = 0, beyond_sync = 0, failed_checkpoints = 0;
+    std::uint64_t read_first = 0, spoilt_locks = 0, snapshots = 0;
     unsigned deepest = 0;
+
+    PowerCounts& operator+=(const PowerCounts& other) {
+        images += other.images;
+        in_recovery += other.in_recovery;
+        lost_operations += other.lost_operations;
+        beyond_sync += other.beyond_sync;
+        failed_checkpoints += other.failed_checkpoints;
+        read_first += other.read_first;
+        spoilt_locks += other.spoilt_locks;
+        snapshots += other.snapshots;
+        deepest = std::max(deepest, other.deepest);
+        return *this;
+    }
 };
 
 /// Sets which disk's checkpoint thread runs on while a call of the store waits for it.
@@ -46,9 +60,9 @@ private:
 template <class Raw>
 class PoweredStore {
 public:
-    PoweredStore(SimulatedDisk& disk, std::uint64_t log_window)
+    PoweredStore(SimulatedDisk& disk, std::uint64_t log_window, Mode mode = Mode::append)
         : disk_(disk), waits_(disk), log_window_(log_window) {
-        open();
+        open(mode);
     }
     ~PoweredStore() {
         try {
@@ -60,16 +74,23 @@ public:
     PoweredStore(const PoweredStore&) = delete;
     PoweredStore& operator=(const PoweredStore&) = delete;
 
-    void open() {
+    void open(Mode mode = Mode::append) {
         disk_.checkpoint_thread().set_free(true);
         storage::StoreOptions options;
+        options.mode = mode;
         options.memory_limit = 4 << 20;
         options.files = &disk_;
         options.log_window = log_window_;
         options.hash_seed = 4711;
         options.on_checkpoint = [this](auto what) { disk_.checkpoint_thread().tell(what); };
         store_ = storage::Store::open(disk_.path(), options);
-        raw_ = std::make_unique<Raw>(disk_.path(), Options{});
+        if (mode == Mode::read && store_->containers().empty()) {  // the power failed before there was one
+            storage::Store::release(store_);
+            return open();
+        }
+        Options own;
+        own.mode = mode;
+        raw_ = std::make_unique<Raw>(disk_.path(), own);
         disk_.checkpoint_thread().set_free(false);
     }
     void close() {
@@ -135,6 +156,31 @@ private:
         const std::uint64_t least = timeline ? timeline->durable() : 0;
         const std::uint64_t most = (timeline ? timeline->done() : 0) + (life.in_operation ? 1 : 0);
         life.images.push_back({life.disk.power_cut(random_), nullptr, least, most});
+        if (random_.chance(30)) spoil_lock(life.images.back().image);
+    }
+    /// Nothing in the lock file survives a power failure for certain, so nothing in it may matter.
+    void spoil_lock(DiskImage& image) {
+        const auto lock = image.files.find("lock");
+        if (lock == image.files.end()) return;
+        ++counts_.spoilt_locks;
+        const auto dice = random_.below(10);
+        if (dice == 0) image.files.erase(lock);
+        else if (dice < 4 && stale_lock_) lock->second = *stale_lock_;
+        else if (dice < 6) stale_lock_ = lock->second;
+        else if (dice == 6) lock->second.cut(random_.below(lock->second.size + 1));
+        else scribble(lock->second);
+    }
+    /// Spares what says that there is a table of readers: without it, they wait for a writer.
+    void scribble(DiskImage::File& file) {
+        constexpr std::size_t kMagic = 64, kMagicEnd = 80;
+        for (auto& [number, page] : file.pages) {
+            const auto changed = std::make_shared<DiskImage::Page>(*page);
+            for (auto left = random_.below(40); left > 0; --left) {
+                const auto at = random_.below(DiskImage::kPage);
+                if (number > 0 || at < kMagic || at >= kMagicEnd) (*changed)[at] = std::byte(random_());
+            }
+            page = changed;
+        }
     }
     bool ended() const { return counts_.images >= most_ || ::testing::Test::HasFailure(); }
     void verify_images(Life& life) {
@@ -157,8 +203,10 @@ private:
         const bool goes_on = depth == 0 || (depth < kDeepest && random_.chance(12));
         watch(life, depth == 0 ? 30 : goes_on ? 8 : random_.chance(15) ? 10 : 0);
         try {
-            PoweredStore<Raw> store(life.disk, profile_.log_window);
+            const bool by_reader = depth > 0 && begin.image.files.contains("data") && random_.chance(10);
+            PoweredStore<Raw> store(life.disk, profile_.log_window, by_reader ? Mode::read : Mode::append);
             if (!recognise(life, begin, *store)) return begin;
+            if (by_reader && !open_again_for_writing(life, store)) return begin;
             counts_.in_recovery += life.images.size();
             if (!goes_on) life.disk.turn_off();
             verify_images(life);
@@ -173,6 +221,15 @@ private:
         }
     }
 
+    /// What a reader has found, a writer finds.
+    bool open_again_for_writing(Life& life, PoweredStore<Raw>& store) {
+        ++counts_.read_first;
+        store.close();
+        const auto timeline = life.timeline;
+        life.timeline = nullptr;
+        store.open();
+        return recognise(life, {{}, timeline, 0, 0}, *store);
+    }
     bool recognise(Life& life, const Scene& begin, const Raw& raw) {
         raw.check();
         const auto found = begin.timeline->find(Model::digest(raw), begin.least, begin.most);
@@ -187,6 +244,7 @@ private:
         counts_.lost_operations += *found < begin.most;
         counts_.beyond_sync += *found > begin.least;
         life.timeline = std::make_shared<Timeline>(begin.timeline->at(*found), random_());
+        if constexpr (requires { raw.pause; }) counts_.snapshots += life.timeline->now().snapshots();
         return true;
     }
 
@@ -200,6 +258,7 @@ private:
         };
         for (auto left = random_.below(life.depth == 0 ? 2 * profile_.operations : 60); left > 0; --left) {
             step(life, *store);
+            look_around(life, *store);
             if (random_.chance(25)) turns.give(1 + unsigned(random_.below(3)));
             if (random_.below(100) < (life.depth == 0 ? 2 : 1)) take_image(life);
             verify_images(life);
@@ -217,14 +276,30 @@ private:
     }
     /// The next operation. It may learn of a checkpoint that failed; then it has changed nothing.
     void step(Life& life, Raw& raw) {
+        if constexpr (requires { raw.pause; }) raw.pause = [&] { pause(life); };
+        bool durable = false;
         for (life.in_operation = true; life.in_operation;) {
             try {
-                life.timeline->step(raw);
+                durable = life.timeline->step(raw);
                 life.in_operation = false;
             } catch (const StorageError& error) {
                 if (error.code() != ENOSPC) throw;
                 ++counts_.failed_checkpoints;
             }
+        }
+        if (!durable) return;
+        verify_images(life);
+        life.timeline->set_durable();
+    }
+    /// In the middle of an operation.
+    void pause(Life& life) {
+        if (random_.chance(5)) life.disk.checkpoint_thread().give(unsigned(random_.below(4)));
+        if (random_.chance(2)) take_image(life);
+    }
+    /// What programs do beside changing a store.
+    void look_around(Life& life, Raw& raw) {
+        if constexpr (requires { raw.pause; }) {
+            if (random_.chance(5)) raw.look_around(random_, life.timeline->now().contents());
         }
     }
     template <class Call>
@@ -265,6 +340,7 @@ private:
     Random random_;
     PowerCounts& counts_;
     std::uint64_t most_ = 0;
+    std::optional<DiskImage::File> stale_lock_;  ///< of an image taken earlier
 };
 
 }  // namespace pyrsistence::test

@@ -16,7 +16,6 @@
 
 #include <array>
 #include <cerrno>
-#include <condition_variable>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -26,7 +25,7 @@
 #include <thread>
 #include <vector>
 
-#include "storage/store.hpp"
+#include "crash/turns.hpp"
 #include "support.hpp"
 
 namespace pyrsistence::test {
@@ -50,7 +49,8 @@ struct DiskImage {
             last->second = page;
         }
     };
-    std::map<std::string, File> files;
+    std::map<std::string, File> files;  ///< by name; those of a directory within as "directory/name"
+    std::set<std::string> directories;
 };
 
 /// Which of the sectors that are not durable a power cut keeps.
@@ -79,48 +79,6 @@ struct Survival {
     }
 };
 
-/// Lets the checkpoint thread make a number of calls, or go on until it ends.
-class Turns {
-public:
-    /// Tells how many more calls the checkpoint thread makes, and returns when it has made them.
-    void give(unsigned calls) {
-        std::unique_lock lock(mutex_);
-        if (!alive_ || free_) return;
-        given_ = calls;
-        changed_.notify_all();
-        changed_.wait(lock, [this] { return !alive_ || (waiting_ && given_ == 0); });
-        given_ = 0;
-    }
-    void set_free(bool free) {
-        const std::lock_guard lock(mutex_);
-        free_ = free;
-        given_ = 0;
-        changed_.notify_all();
-    }
-    /// Called by the checkpoint thread before each of its calls.
-    void await() {
-        std::unique_lock lock(mutex_);
-        waiting_ = true;
-        changed_.notify_all();
-        changed_.wait(lock, [this] { return free_ || given_ > 0; });
-        waiting_ = false;
-        if (!free_) --given_;
-    }
-    void tell(storage::StoreOptions::Checkpoint what) {
-        using Checkpoint = storage::StoreOptions::Checkpoint;
-        if (what == Checkpoint::begins) return await();
-        const std::lock_guard lock(mutex_);
-        alive_ = what == Checkpoint::starts;
-        changed_.notify_all();
-    }
-
-private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool alive_ = false, waiting_ = false, free_ = true;
-    unsigned given_ = 0;
-};
-
 class SimulatedDisk final : public os::FileSystem {
 public:
     /// The directory is made and holds what the image does. It should lie in memory.
@@ -141,7 +99,9 @@ public:
         const std::lock_guard lock(mutex_);
         DiskImage image;
         for (const auto& [name, node] : entries_) {
-            image.files[name] = node->cut_power([&](std::uint64_t offset) { return keep(name, offset); });
+            const auto keeps = [&](std::uint64_t offset) { return keep(name, offset); };
+            if (node) image.files[name] = node->cut_power(keeps);
+            else image.directories.insert(name);
         }
         return image;
     }
@@ -154,11 +114,11 @@ public:
 
     std::unique_ptr<os::File> open(const fs::path& path, os::Access) override;
     std::unique_ptr<os::File> create(const fs::path& path) override;
-    bool create_directory(const fs::path&) override { return false; }
+    bool create_directory(const fs::path& path) override;
     void rename(const fs::path& from, const fs::path& to) override;
     void remove(const fs::path& path) override;
-    std::vector<std::string> list(const fs::path&) override;
-    void sync_directory(const fs::path&) override;
+    std::vector<std::string> list(const fs::path& path) override;
+    void sync_directory(const fs::path& path) override;
 
 private:
     using Page = DiskImage::Page;
@@ -166,11 +126,16 @@ private:
     class File;
     class Range;
     struct Node;
-    using Entries = std::map<std::string, std::shared_ptr<Node>>;
+    using Entries = std::map<std::string, std::shared_ptr<Node>>;  ///< null: a directory
 
     /// Every call passes here.
     void call(bool holds_lock_of_store = false);
     std::shared_ptr<Node> make(const std::string& name);
+    std::string name_of(const fs::path& path) const { return path.lexically_relative(directory_); }
+    /// Whether an entry belongs to a directory, not to one within.
+    bool lies_in(const std::string& name, const fs::path& path) const {
+        return (directory_ / name).parent_path() == path;
+    }
 
     const fs::path directory_;
     const std::thread::id owner_ = std::this_thread::get_id();
@@ -395,6 +360,10 @@ private:
 inline SimulatedDisk::SimulatedDisk(fs::path directory, const DiskImage& image)
     : directory_(std::move(directory)) {
     fs::create_directories(directory_);
+    for (const auto& name : image.directories) {
+        fs::create_directory(directory_ / name);
+        entries_[name] = nullptr;
+    }
     for (const auto& [name, file] : image.files) {
         const auto node = make(name);
         for (const auto& [page, bytes] : file.pages) {
@@ -436,6 +405,10 @@ inline DiskImage SimulatedDisk::power_cut(Random& random) {
         const auto partner = renamed_.find(name);
         const auto fate = partner == renamed_.end() ? is_new.end() : is_new.find(partner->second);
         is_new[name] = fate == is_new.end() ? random.chance(50) : fate->second;
+        const auto directory = fs::path(name).parent_path();
+        if (!directory.empty() && !image.directories.contains(directory)) continue;
+        const bool is_directory = entries_.contains(name) && !now;
+        if (is_directory && (is_new[name] || durable_entries_.contains(name))) image.directories.insert(name);
         const auto& node = is_new[name] ? now : durable;
         if (node) image.files[name] = node->cut_power(random, alike ? common : Survival::random(random));
     }
@@ -445,7 +418,7 @@ inline DiskImage SimulatedDisk::power_cut(Random& random) {
 inline std::unique_ptr<os::File> SimulatedDisk::open(const fs::path& path, os::Access) {
     call();
     const std::lock_guard lock(mutex_);
-    const auto found = entries_.find(path.filename());
+    const auto found = entries_.find(name_of(path));
     if (found == entries_.end()) throw StorageError("open " + path.string(), ENOENT);
     return std::make_unique<File>(*this, found->second);
 }
@@ -453,40 +426,53 @@ inline std::unique_ptr<os::File> SimulatedDisk::open(const fs::path& path, os::A
 inline std::unique_ptr<os::File> SimulatedDisk::create(const fs::path& path) {
     call();
     const std::lock_guard lock(mutex_);
-    if (entries_.contains(path.filename())) throw StorageError("open " + path.string(), EEXIST);
-    return std::make_unique<File>(*this, make(path.filename()));
+    if (entries_.contains(name_of(path))) throw StorageError("open " + path.string(), EEXIST);
+    return std::make_unique<File>(*this, make(name_of(path)));
+}
+
+inline bool SimulatedDisk::create_directory(const fs::path& path) {
+    call();
+    const std::lock_guard lock(mutex_);
+    if (!fs::create_directory(path)) return false;
+    entries_[name_of(path)] = nullptr;
+    return true;
 }
 
 inline void SimulatedDisk::rename(const fs::path& from, const fs::path& to) {
     call();
     const std::lock_guard lock(mutex_);
     fs::rename(from, to);
-    entries_[to.filename()] = entries_.at(from.filename());
-    entries_.erase(from.filename());
-    renamed_[from.filename()] = to.filename();
-    renamed_[to.filename()] = from.filename();
+    entries_[name_of(to)] = entries_.at(name_of(from));
+    entries_.erase(name_of(from));
+    renamed_[name_of(from)] = name_of(to);
+    renamed_[name_of(to)] = name_of(from);
 }
 
 inline void SimulatedDisk::remove(const fs::path& path) {
     call();
     const std::lock_guard lock(mutex_);
-    if (entries_.erase(path.filename()) == 0) throw StorageError("unlink " + path.string(), ENOENT);
+    if (entries_.erase(name_of(path)) == 0) throw StorageError("unlink " + path.string(), ENOENT);
     fs::remove(path);
 }
 
-inline std::vector<std::string> SimulatedDisk::list(const fs::path&) {
+inline std::vector<std::string> SimulatedDisk::list(const fs::path& path) {
     call();
     const std::lock_guard lock(mutex_);
     std::vector<std::string> names;
-    for (const auto& [name, node] : entries_) names.push_back(name);
+    for (const auto& [name, node] : entries_) {
+        if (lies_in(name, path)) names.push_back(fs::path(name).filename());
+    }
     return names;
 }
 
-inline void SimulatedDisk::sync_directory(const fs::path&) {
+inline void SimulatedDisk::sync_directory(const fs::path& path) {
     call();
     const std::lock_guard lock(mutex_);
-    durable_entries_ = entries_;
-    renamed_.clear();
+    std::erase_if(durable_entries_, [&](const auto& entry) { return lies_in(entry.first, path); });
+    for (const auto& [name, node] : entries_) {
+        if (lies_in(name, path)) durable_entries_[name] = node;
+    }
+    std::erase_if(renamed_, [&](const auto& names) { return lies_in(names.first, path); });
 }
 
 }  // namespace pyrsistence::test

@@ -28,6 +28,8 @@ struct Profile {
     std::uint64_t log_window;
     unsigned operations;          ///< between two power failures, about
     double share;                 ///< of the images of a test
+    std::size_t containers = 1;   ///< about so many at most
+    std::size_t transaction = 0;  ///< operations in the largest ones
 };
 
 inline std::uint64_t digest_of(Bytes bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
@@ -62,7 +64,8 @@ public:
         for_each_entry(list, [&](std::uint64_t, Bytes item) { items.push_back(digest_of(item)); });
         return digest_of(std::as_bytes(std::span(items)));
     }
-    void step(RawList* list, Random& random) {
+    /// True if it is durable when it has returned.
+    bool step(RawList* list, Random& random) {
         const std::size_t size = items_.size(), rank = random.place(size, unsigned(random()));
         const std::uint64_t dice = random.below(1000);
         const bool many = size > profile_->entries;
@@ -77,6 +80,7 @@ public:
         else if (dice < 973) reverse(list);
         else if (dice < 976) erase(list, 0, 3, size);
         else if (dice < 978) clear(list);
+        return false;
     }
 
 private:
@@ -158,13 +162,14 @@ public:
         });
         return digest(entries, dict.next_id());
     }
-    void step(RawDict* dict, Random& random) {
+    bool step(RawDict* dict, Random& random) {
         const std::uint64_t key = random.below(profile_->entries * 3 / 2), dice = random.below(1000);
         const bool shrink = entries_.size() > profile_->entries;
         if (dice < (shrink ? 100u : 700u)) set(dict, key, random_value(random, *profile_));
         else if (dice < 900) erase(dict, key);
         else if (dice < 998) pop_last(dict);
         else if (random.chance(30)) clear(dict);
+        return false;
     }
 
 private:
@@ -225,9 +230,12 @@ public:
 
     std::uint64_t done() const { return digests_.size() - 1; }
     std::uint64_t durable() const { return durable_at_; }
-    void step(typename Model::Raw& raw) {
-        apply(now_, &raw, done());
+    const Model& now() const { return now_; }
+    /// The next operation; true if everything so far is durable when it has returned.
+    bool step(typename Model::Raw& raw) {
+        const bool durable = apply(now_, &raw, done());
         digests_.push_back(now_.digest());
+        return durable;
     }
     /// Everything so far has become durable.
     void set_durable() {
@@ -249,9 +257,9 @@ public:
     }
 
 private:
-    void apply(Model& model, typename Model::Raw* raw, std::uint64_t k) const {
+    bool apply(Model& model, typename Model::Raw* raw, std::uint64_t k) const {
         Random random(salt_ * 1'000'003 + k);
-        model.step(raw, random);
+        return model.step(raw, random);
     }
 
     std::uint64_t salt_;

@@ -64,8 +64,8 @@ std::vector<std::string> instances() {
     std::vector<std::string> descriptors;
     for (const auto& entry : fs::directory_iterator("/proc/self/fd")) {
         std::error_code error;
-        const bool found = fs::read_symlink(entry.path(), error).string().find("inotify") != std::string::npos;
-        if (found) descriptors.push_back(entry.path().filename());
+        const std::string target = fs::read_symlink(entry.path(), error);
+        if (target.find("inotify") != std::string::npos) descriptors.push_back(entry.path().filename());
     }
     return descriptors;
 }
@@ -304,7 +304,7 @@ TEST_F(WatchTest, SignalsAreHandledElsewhere) {
         EXPECT_EQ(::sigismember(&blocked, signal), 1) << signal;
     }
     // A blocked fault kills the process, whoever handles it.
-    for (const int signal : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) EXPECT_EQ(::sigismember(&blocked, signal), 0) << signal;
+    for (const int fault : {SIGBUS, SIGSEGV, SIGFPE, SIGILL}) EXPECT_EQ(::sigismember(&blocked, fault), 0);
 }
 
 TEST_F(WatchTest, ARemovedFileIsForgotten) {

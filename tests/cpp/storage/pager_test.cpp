@@ -1,119 +1,16 @@
 #include "storage/pager.hpp"
 
 #define XXH_INLINE_ALL
-#include <gtest/gtest.h>
-#include <unistd.h>
 #include <xxhash.h>
 
-#include <cerrno>
-#include <cstring>
-#include <future>
-#include <map>
-#include <random>
-#include <set>
+#include "storage/pager_fixture.hpp"
 
 namespace pyrsistence::storage {
 namespace {
 
-namespace fs = std::filesystem;
-
-/// Passes everything on, but fails when told to, and counts bytes.
-class TestFile final : public os::File {
-public:
-    explicit TestFile(std::unique_ptr<os::File> file) : file_(std::move(file)) {}
-
-    std::atomic<int> writes_until_failure = -1;
-    std::atomic<bool> full = false;
-    std::atomic<std::uint64_t> written = 0;
-
-    std::size_t read(MutableBytes buffer, std::uint64_t offset) override {
-        return file_->read(buffer, offset);
-    }
-    void write(Bytes bytes, std::uint64_t offset) override {
-        count(bytes.size());
-        file_->write(bytes, offset);
-    }
-    void write(std::span<const Bytes> parts, std::uint64_t offset) override {
-        for (const Bytes part : parts) count(part.size());
-        file_->write(parts, offset);
-    }
-    void sync() override { file_->sync(); }
-    void allocate(std::uint64_t offset, std::uint64_t length) override {
-        if (full) throw StorageError("test: disk full", ENOSPC);
-        file_->allocate(offset, length);
-    }
-    void truncate(std::uint64_t size) override { file_->truncate(size); }
-    std::uint64_t size() const override { return file_->size(); }
-    std::unique_ptr<os::Mapping> map(std::uint64_t offset, std::size_t length, os::Access access) override {
-        return file_->map(offset, length, access);
-    }
-    bool try_lock(std::uint64_t offset, os::Lock lock) override { return file_->try_lock(offset, lock); }
-    void unlock(std::uint64_t offset) override { file_->unlock(offset); }
-    Identity identity() const override { return file_->identity(); }
-    void abandon() noexcept override { file_->abandon(); }
-
-private:
-    void count(std::size_t bytes) {
-        written += bytes;
-        if (writes_until_failure >= 0 && writes_until_failure-- == 0) throw StorageError("test: EIO", EIO);
-    }
-    std::unique_ptr<os::File> file_;
-};
-
-using Seed = std::uint32_t;
-
-void fill(std::byte* page, Seed seed) {
-    for (std::size_t i = sizeof(PageHeader); i < kPageSize; i += 4) {
-        codec::store<std::uint32_t>(page + i, seed++);
-    }
-}
-bool filled(const std::byte* page, Seed seed) {
-    for (std::size_t i = sizeof(PageHeader); i < kPageSize; i += 4) {
-        if (codec::load<std::uint32_t>(page + i) != seed++) return false;
-    }
-    return true;
-}
-std::vector<std::byte> extent_content(std::size_t size, Seed seed) {
-    std::vector<std::byte> bytes(size);
-    for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::byte>(seed + i * 7 + i / 256);
-    return bytes;
-}
-bool same(Bytes a, Bytes b) { return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size()) == 0; }
-
-class PagerTest : public ::testing::Test {
+/// Pages of the file as they are, behind the pager's back.
+class PagerFileTest : public PagerTest {
 protected:
-    void SetUp() override {
-        std::string pattern = (fs::temp_directory_path() / "pyrsistence-pager-XXXXXX").string();
-        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-        directory_ = pattern;
-        file_ = std::make_unique<TestFile>(os::FileSystem::posix().create(directory_ / "data"));
-        file_->truncate(kMetaPages * kPageSize);
-    }
-    void TearDown() override { fs::remove_all(directory_); }
-
-    std::unique_ptr<Pager> open(const PagerState& state, std::size_t frames = 0, bool read_only = false) {
-        return std::make_unique<Pager>(*file_, state, Pager::Options{frames * kPageSize, read_only});
-    }
-    static PageId add(Pager& pager, Seed seed) {
-        pager.reserve();
-        PageId id = 0;
-        fill(pager.allocate(PageKind::leaf, 0, id), seed);
-        return id;
-    }
-    static PageId change(Pager& pager, PageId id, Seed seed) {
-        pager.reserve();
-        fill(pager.write(id), seed);
-        return id;
-    }
-    static PagerState checkpoint(Pager& pager) {
-        const PagerState state = pager.seal();
-        pager.write_sealed();
-        pager.sync();
-        while (!pager.retire(100)) {
-        }
-        pager.drop(0);  // the seal of a new file
-        return state;
-    }
     /// The page as the file has it; its checksum is checked.
     std::vector<std::byte> on_disk(PageId id) {
         std::vector<std::byte> page(kPageSize);
@@ -128,9 +25,6 @@ protected:
         byte[0] ^= std::byte{1};
         file_->write(Bytes(byte), id * kPageSize + offset);
     }
-
-    fs::path directory_;
-    std::unique_ptr<TestFile> file_;
 };
 
 TEST_F(PagerTest, NewPagesAreZeroedAndHaveAHeader) {
@@ -175,11 +69,13 @@ TEST_F(PagerTest, PagesBornAfterTheLastHeldSealComeBackAtOnce) {
     PageId id = add(*pager, 0);
     checkpoint(*pager);
     const PageId before = pager->page_count();
+    const std::uint64_t written = file_->written;
     for (Seed i = 0; i < 3000; ++i) {  // like small transactions: a seal each, dropped at its end
-        const PagerState savepoint = pager->seal();
+        const std::uint64_t savepoint = pager->mark();
         id = change(*pager, id, i);
-        pager->drop(savepoint.epoch);
+        pager->drop(savepoint);
     }
+    EXPECT_EQ(file_->written, written);
     EXPECT_TRUE(filled(pager->read(id), 2999));
     EXPECT_LT(pager->page_count(), before + 10);
     EXPECT_LT(pager->frames_in_use(), 10U);
@@ -206,7 +102,7 @@ TEST_F(PagerTest, CheckpointsSurviveReopening) {
     EXPECT_EQ(pager->epoch(), state.epoch + 1);
 }
 
-TEST_F(PagerTest, CorruptionErrorsNameThePage) {
+TEST_F(PagerFileTest, CorruptionErrorsNameThePage) {
     auto pager = open({});
     const PageId id = add(*pager, 1), unhurt = add(*pager, 2);
     const ExtentRef extent = pager->write_extent(extent_content(20'000, 3));
@@ -278,7 +174,7 @@ TEST_F(PagerTest, AsksTheValidatorOnce) {
     Pager::set_validator(PageKind::bucket, nullptr);
 }
 
-TEST_F(PagerTest, WritesOutOldFramesWhenTheArenaIsFull) {
+TEST_F(PagerFileTest, WritesOutOldFramesWhenTheArenaIsFull) {
     auto pager = open({});
     std::vector<PageId> ids;
     for (Seed i = 0; i < 5000; ++i) ids.push_back(add(*pager, i));
@@ -366,6 +262,7 @@ TEST_F(PagerTest, AFullDiskChangesNothing) {
     file_->full = true;
     const std::uint64_t live = pager->live_pages();
     EXPECT_THROW(pager->write_extent(extent_content(10 << 20, 1)), StorageError);
+    EXPECT_THROW(pager->write_extent(extent_content(200 << 20, 1)), StorageError);  // more pages than have a state
     EXPECT_EQ(pager->live_pages(), live);
     int added = 0;
     EXPECT_THROW(
@@ -396,8 +293,7 @@ TEST_F(PagerTest, ExtentsOutliveTheNewestSeal) {
     const ExtentRef extent = pager->write_extent(value);
     pager->release(extent);  // written and released in one epoch: the log may name it
     EXPECT_TRUE(pager->space().busy(extent.first));
-    const PagerState snapshot = pager->seal();
-    pager->drop(snapshot.epoch);
+    pager->drop(pager->mark());
     EXPECT_TRUE(same(pager->read_extent(extent), value));
     const PagerState second = checkpoint(*pager);
     EXPECT_TRUE(pager->space().busy(extent.first));
@@ -428,24 +324,25 @@ TEST_F(PagerTest, ClaimsExtentsOfTheLog) {
     EXPECT_THROW(pager->claim({extent.first + 100'000, 10, 0}), CorruptionError);
     EXPECT_THROW(pager->claim({1, 10, 0}), CorruptionError);
     EXPECT_THROW(pager->claim({2, kMaxPages - 1, 0}), CorruptionError);
-    pager = open(state, 0, true);
+    pager = open(state, 0, Access::replay);
     pager->claim(extent);
     EXPECT_TRUE(same(pager->read_extent(extent), value));
 }
 
-TEST_F(PagerTest, ReadOnlyPagersWriteInMemoryOnly) {
+TEST_F(PagerTest, ReplayWritesInMemoryOnly) {
     auto pager = open({});
     std::vector<PageId> ids;
     for (Seed i = 0; i < 200; ++i) ids.push_back(add(*pager, i));
     const PagerState state = checkpoint(*pager);
     const std::uint64_t size = file_->size(), written = file_->written;
-    pager = open(state, 0, true);
+    pager = open(state, 0, Access::replay);
     for (Seed i = 0; i < 200; ++i) ids[i] = change(*pager, ids[i], i + 1);
     for (Seed i = 200; i < 20'000; ++i) ids.push_back(add(*pager, i + 1));  // far beyond the file's end
     const auto value = extent_content(70'000, 9);
     const ExtentRef extent = pager->write_extent(value);
     pager->seal();
     pager->write_sealed();
+    pager->write_all();
     EXPECT_TRUE(pager->retire(1));
     for (Seed i = 0; i < 20'000; ++i) ids[i] = change(*pager, ids[i], i + 2);
     for (Seed i = 0; i < 20'000; ++i) ASSERT_TRUE(filled(pager->read(ids[i]), i + 2));
@@ -484,198 +381,6 @@ TEST_F(PagerTest, TrimCutsTheFileAndTheOldStateStillOpens) {
     file_->truncate(3 * kPageSize);
     EXPECT_THROW(open(state), CorruptionError);
 }
-
-/// Pages and extents as they should be, and copies of them at each seal that is held.
-struct World {
-    struct PageSlot {
-        PageId id;
-        Seed seed;
-    };
-    struct ExtentSlot {
-        ExtentRef ref;
-        Seed seed;
-    };
-    std::vector<PageSlot> pages;
-    std::vector<ExtentSlot> extents;
-
-    template <class T>
-    static T take(std::vector<T>& from, std::size_t i) {
-        const T taken = from[i];
-        from[i] = from.back();
-        from.pop_back();
-        return taken;
-    }
-    std::uint64_t size() const {
-        std::uint64_t count = pages.size();
-        for (const ExtentSlot& extent : extents) count += extent.ref.pages();
-        return count;
-    }
-    void check(Pager& pager) const {
-        for (const PageSlot& page : pages) ASSERT_TRUE(filled(pager.read(page.id), page.seed)) << page.id;
-        for (const ExtentSlot& extent : extents) {
-            ASSERT_TRUE(same(pager.read_extent(extent.ref), extent_content(extent.ref.bytes, extent.seed)));
-        }
-    }
-};
-
-class PagerModelTest : public PagerTest {
-protected:
-    struct Seal {
-        PagerState state;
-        World world;
-        bool durable = false;
-    };
-
-    void one_change() {
-        pager_->reserve();
-        const std::uint64_t choice = random_() % 100;
-        auto& [pages, extents] = world_;
-        if (choice < 25 || pages.size() < 10) {
-            pages.push_back({add(*pager_, ++seed_), seed_});
-        } else if (choice < 75) {
-            auto& slot = pages[random_() % pages.size()];
-            slot = {change(*pager_, slot.id, ++seed_), seed_};
-        } else if (choice < (pages.size() > 1500 ? 98U : 93U)) {
-            pager_->release(World::take(pages, random_() % pages.size()).id);
-        } else if (choice < 99 && !extents.empty() && (extents.size() > 20 || random_() % 2 == 0)) {
-            pager_->release(World::take(extents, random_() % extents.size()).ref);
-        } else {
-            const auto bytes = extent_content(1 + random_() % 90'000, ++seed_);
-            extents.push_back({pager_->write_extent(bytes), seed_});
-        }
-    }
-    void seal() {
-        const PagerState state = pager_->seal();
-        seals_.push_back({state, world_});
-        count_map_pages(state.space_map);
-    }
-    /// The space map's own pages, as its directory in the file has them.
-    void count_map_pages(const ExtentRef& directory) {
-        std::vector<std::byte> bytes(directory.bytes);
-        file_->read(bytes, directory.first * kPageSize);
-        map_pages_ = directory.pages();
-        for (std::size_t i = 0; i < bytes.size(); i += 20) map_pages_ += codec::load48(bytes.data() + i) != 0;
-    }
-    void start_checkpoint() {
-        if (thread_.valid()) return;
-        seal();
-        checkpoint_epoch_ = seals_.back().state.epoch;
-        thread_ = std::async(std::launch::async, [this] {
-            pager_->write_sealed();
-            pager_->sync();
-        });
-    }
-    void end_checkpoint() {
-        if (!thread_.valid()) return;
-        thread_.get();
-        while (!pager_->retire(50)) {
-        }
-        for (Seal& seal : seals_) {
-            if (seal.state.epoch <= checkpoint_epoch_) seal.durable = true;
-            if (seal.state.epoch == checkpoint_epoch_) durable_ = seal;
-        }
-        std::erase_if(seals_, [&](const Seal& seal) {  // the last durable one is not needed any more
-            const bool old = seal.state.epoch == kept_epoch_;
-            if (old) pager_->drop(seal.state.epoch);
-            return old;
-        });
-        pager_->drop(0);  // the seal of a new file
-        kept_epoch_ = checkpoint_epoch_;
-        pager_->trim(random_() % 2 == 0);
-    }
-    void drop_some_seal() {
-        if (seals_.empty()) return;
-        const std::size_t i = random_() % seals_.size();
-        const std::uint64_t epoch = seals_[i].state.epoch;
-        if (epoch == kept_epoch_ || epoch == checkpoint_epoch_) return;
-        pager_->drop(epoch);
-        seals_.erase(seals_.begin() + static_cast<std::ptrdiff_t>(i));
-    }
-    /// Every held seal is as it was, in memory and, once written, in the file.
-    void check() {
-        world_.check(*pager_);
-        ASSERT_EQ(pager_->live_pages(), kMetaPages + world_.size() + map_pages_);
-        for (const Seal& seal : seals_) {
-            seal.world.check(*pager_);
-            if (!seal.durable) continue;
-            for (const auto& page : seal.world.pages) {
-                ASSERT_TRUE(filled(on_disk(page.id).data(), page.seed)) << page.id;
-            }
-        }
-    }
-    /// With one seal, just taken, nothing is dead: busy pages are the live ones, and those are known.
-    void check_space() {
-        end_checkpoint();
-        start_checkpoint();
-        end_checkpoint();
-        while (seals_.size() > 1) {
-            pager_->drop(seals_.front().state.epoch);
-            seals_.erase(seals_.begin());
-        }
-        std::set<PageId> known;
-        for (const auto& page : world_.pages) known.insert(page.id);
-        for (const auto& extent : world_.extents) {
-            for (PageId i = 0; i < extent.ref.pages(); ++i) known.insert(extent.ref.first + i);
-        }
-        std::uint64_t busy = 0;
-        for (PageId id = 0; id < pager_->page_count(); ++id) {
-            ASSERT_EQ(pager_->space().live(id), pager_->space().busy(id)) << id;
-            if (known.contains(id)) {
-                ASSERT_TRUE(pager_->space().live(id)) << id;
-            }
-            busy += pager_->space().busy(id);
-        }
-        ASSERT_EQ(busy, kMetaPages + known.size() + map_pages_);
-        ASSERT_EQ(pager_->frames_in_use(), 0U);
-    }
-    void crash_and_reopen() {
-        if (thread_.valid()) thread_.get();
-        pager_.reset();
-        pager_ = open(durable_.state);
-        world_ = durable_.world;
-        seals_ = {durable_};
-        kept_epoch_ = checkpoint_epoch_ = durable_.state.epoch;
-        count_map_pages(durable_.state.space_map);
-    }
-    void run(unsigned seed, int steps) {
-        random_.seed(seed);
-        pager_ = open({});
-        start_checkpoint();
-        end_checkpoint();
-        for (int step = 0; step < steps && !HasFatalFailure(); ++step) {
-            if (pager_->frames_scarce()) {
-                start_checkpoint();
-                end_checkpoint();
-            }
-            one_change();
-            const std::uint64_t event = random_() % 4000;
-            if (event < 10) start_checkpoint();
-            if (event >= 10 && event < 20) end_checkpoint();
-            if (event >= 20 && event < 30 && seals_.size() < 8) seal();
-            if (event >= 30 && event < 45) drop_some_seal();
-            if (event >= 45 && event < 50) check();
-            if (event == 50) check_space();
-            if (event == 51) crash_and_reopen();
-        }
-        check();
-        check_space();
-        crash_and_reopen();
-        check();
-    }
-
-    std::mt19937_64 random_;
-    std::unique_ptr<Pager> pager_;
-    World world_;
-    std::vector<Seal> seals_;
-    Seal durable_;
-    std::future<void> thread_;
-    std::uint64_t checkpoint_epoch_ = 0, kept_epoch_ = 0, map_pages_ = 0;
-    Seed seed_ = 0;
-};
-
-TEST_F(PagerModelTest, RandomChanges1) { run(1, 40'000); }
-TEST_F(PagerModelTest, RandomChanges2) { run(2, 40'000); }
-TEST_F(PagerModelTest, RandomChanges3) { run(3, 40'000); }
 
 }  // namespace
 }  // namespace pyrsistence::storage

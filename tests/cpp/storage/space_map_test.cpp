@@ -1,106 +1,31 @@
 #include "storage/space_map.hpp"
 
-#include <gtest/gtest.h>
-
-#include <cstring>
-#include <map>
 #include <random>
-#include <set>
+
+#include "storage/space_map_model.hpp"
 
 namespace pyrsistence::storage {
 namespace {
 
-/// A file in memory that a map is stored in.
-struct Disk {
-    std::map<PageId, std::vector<std::byte>> pages;
+using test::PageRun;
+using Model = test::SpaceModel;
 
-    void write(PageId first, Bytes bytes) {
-        for (std::size_t done = 0; done < bytes.size(); done += kPageSize, ++first) {
-            auto& page = pages[first];
-            page.assign(kPageSize, std::byte{0xAA});
-            std::memcpy(page.data(), bytes.data() + done, std::min(kPageSize, bytes.size() - done));
-        }
-    }
-    void read(PageId first, MutableBytes bytes) {
-        for (std::size_t done = 0; done < bytes.size(); done += kPageSize, ++first) {
-            auto& page = pages[first];
-            page.resize(kPageSize);
-            std::memcpy(bytes.data() + done, page.data(), std::min(kPageSize, bytes.size() - done));
-        }
-    }
-    SpaceMap::ReadPages reader() {
-        return [this](PageId first, MutableBytes bytes) { read(first, bytes); };
-    }
-};
+constexpr PageId kGroup = SpaceMap::kGroupPages;
 
-/// A map and what it should say.
-struct Model {
-    Disk disk;
-    std::unique_ptr<SpaceMap> map = std::make_unique<SpaceMap>(disk.reader());
-    std::set<PageId> live{0, 1}, busy{0, 1};
-    ExtentRef directory;
-
-    void add(PageId first, std::uint64_t pages) {
-        for (PageId p = first; p < first + pages; ++p) {
-            ASSERT_TRUE(busy.insert(p).second) << "page " << p << " handed out twice";
-            live.insert(p);
-        }
-    }
-    void remove(std::set<PageId>& from, PageId first, std::uint64_t pages) {
-        for (PageId p = first; p < first + pages; ++p) ASSERT_EQ(from.erase(p), 1U) << p;
-    }
-    PageId allocate(std::uint64_t pages) {
-        const PageId first = map->allocate(pages);
-        add(first, pages);
-        return first;
-    }
-    void retire(PageId first, std::uint64_t pages) {
-        map->retire(first, pages);
-        remove(live, first, pages);
-    }
-    void recycle(PageId first, std::uint64_t pages) {
-        map->recycle(first, pages);
-        remove(busy, first, pages);
-    }
-    /// Saves; the map's own pages are found by asking the map. Returns the dead runs.
-    std::vector<std::pair<PageId, std::uint64_t>> save() {
-        std::vector<std::pair<PageId, std::uint64_t>> dead;
-        std::map<PageId, std::uint64_t> written;
-        const auto write = [&](PageId first, Bytes bytes) {
-            disk.write(first, bytes);
-            written[first] = (bytes.size() + kPageSize - 1) / kPageSize;
-        };
-        directory = map->save(write, [&](PageId first, std::uint64_t n) { dead.emplace_back(first, n); });
-        for (const auto& [first, pages] : dead) remove(live, first, pages);
-        for (const auto& [first, pages] : written) add(first, pages);
-        return dead;
-    }
-    void reload() {
-        const PageId count = map->page_count();
-        map = std::make_unique<SpaceMap>(disk.reader(), directory, count);
-        busy = live;
-    }
-    void check() {
-        ASSERT_EQ(map->live_pages(), live.size());
-        ASSERT_LE(*busy.rbegin(), map->page_count() - 1);
-        for (PageId p = 0; p < map->page_count() + 5; ++p) {
-            ASSERT_EQ(map->live(p), live.contains(p)) << p;
-            ASSERT_EQ(map->busy(p), busy.contains(p)) << p;
-        }
-    }
-};
+void ignore(PageId, std::uint64_t) {}
 
 TEST(SpaceMap, HandsOutTheLowestPage) {
     Model model;
+    model.recycle_at_once = false;
     EXPECT_EQ(model.allocate(1), 2U);
     EXPECT_EQ(model.allocate(1), 3U);
     EXPECT_EQ(model.allocate(10), 4U);
     EXPECT_EQ(model.map->page_count(), 14U);
-    model.retire(2, 1);
+    model.retire({2, 1});
     EXPECT_EQ(model.allocate(1), 14U);  // dead, but busy
     model.recycle(2, 1);
     EXPECT_EQ(model.allocate(1), 2U);
-    model.retire(5, 4);
+    model.retire({5, 4});
     model.recycle(5, 4);
     EXPECT_EQ(model.allocate(5), 15U);
     EXPECT_EQ(model.allocate(3), 5U);
@@ -112,68 +37,74 @@ TEST(SpaceMap, HandsOutTheLowestPage) {
 TEST(SpaceMap, RefusesToRetireTwice) {
     Model model;
     model.allocate(3);
-    EXPECT_THROW(model.map->retire(4, 2), CorruptionError);
-    EXPECT_THROW(model.map->retire(0, 1), CorruptionError);
-    EXPECT_THROW(model.map->retire(4, kMaxPages), CorruptionError);
-    model.retire(3, 1);
-    EXPECT_THROW(model.map->retire(3, 1), CorruptionError);
-    EXPECT_THROW(model.map->retire(2, 3), CorruptionError);
+    const auto refused = [&](PageId first, std::uint64_t pages) {
+        EXPECT_THROW(model.map->retire(first, pages, ignore), CorruptionError) << first;
+    };
+    refused(4, 2);
+    refused(0, 1);
+    refused(4, kMaxPages);
+    model.retire({3, 1});
+    refused(3, 1);
+    refused(2, 3);
+    model.pin();
+    model.retire({4, 1});
+    refused(4, 1);  // held, but dead
     model.check();
 }
 
 TEST(SpaceMap, ReusesRunsLongerThanAGroup) {
     Model model;
-    const std::uint64_t pages = SpaceMap::kGroupPages + 1000;
-    const PageId first = model.map->allocate(pages), second = model.map->allocate(pages);
+    const std::uint64_t pages = kGroup + 1000;
+    const PageId first = model.allocate(pages), second = model.allocate(pages);
     EXPECT_EQ(second, first + pages);
-    model.map->retire(first, pages);
-    model.map->recycle(first, pages);
-    EXPECT_EQ(model.map->allocate(pages), first);
+    model.retire({first, pages});
+    EXPECT_EQ(model.allocate(pages), first);
     EXPECT_EQ(model.map->page_count(), second + pages);
-    EXPECT_EQ(model.map->live_pages(), 2 + 2 * pages);
+    model.check();
 }
 
 TEST(SpaceMap, ClaimsExactRuns) {
     Model model;
-    EXPECT_TRUE(model.map->claim(40000, 100));
+    model.claim(40000, 100);
     EXPECT_EQ(model.map->page_count(), 40100U);
-    EXPECT_FALSE(model.map->claim(40099, 2));
-    EXPECT_FALSE(model.map->claim(1, 2));
+    model.claim(40099, 2);
+    model.claim(1, 2);
     EXPECT_FALSE(model.map->claim(kMaxPages, 1));
     EXPECT_FALSE(model.map->claim(5, kMaxPages));
-    EXPECT_TRUE(model.map->claim(40100, 1));
+    model.claim(40100, 1);
     EXPECT_EQ(model.map->live_pages(), 2U + 101U);
 }
 
 TEST(SpaceMap, TrimsBehindTheLastBusyPage) {
     Model model;
+    model.recycle_at_once = false;
     const PageId far = model.allocate(100'000);
     EXPECT_EQ(model.map->trim(), far + 100'000);
-    model.map->retire(far + 5, 99'995);
+    model.retire({far + 5, 99'995});
     EXPECT_EQ(model.map->trim(), far + 100'000);  // dead pages count
-    model.map->recycle(far + 5, 99'995);
+    model.recycle(far + 5, 99'995);
     EXPECT_EQ(model.map->trim(), far + 5);
-    model.map->retire(far, 5);
-    model.map->recycle(far, 5);
+    model.retire({far, 5});
+    model.recycle(far, 5);
     EXPECT_EQ(model.map->trim(), kMetaPages);
 }
 
 TEST(SpaceMap, KeepsTheMapSmallAfterTheTailIsGone) {
     Model model;
     model.allocate(200'000);
-    auto dead = model.save();
-    EXPECT_EQ(model.directory.bytes, 7 * 20U);
-    model.retire(2, 200'000);
-    model.recycle(2, 200'000);
-    for (int round = 0; round < 3; ++round) {  // the map's own pages lie at the end and move down
-        for (const auto& [first, pages] : dead) model.recycle(first, pages);
-        dead = model.save();
-        model.map->trim();
+    model.save();
+    EXPECT_EQ(model.stored.back().directory.bytes, 7 * 20U);
+    model.retire({2, 200'000});
+    for (int round = 0; round < 4; ++round) {  // the map's own pages lie at the end and move down
+        model.save();
+        while (model.pins.size() > 1) model.unpin(0);
+        model.trim();
     }
-    EXPECT_EQ(model.directory.bytes, 20U);
+    EXPECT_EQ(model.stored.back().directory.bytes, 20U);
     EXPECT_LT(model.map->page_count(), 20U);
     model.check();
-    model.reload();
+    model.save();
+    model.open(model.stored.size() - 1, {}, {});
     model.check();
 }
 
@@ -181,87 +112,161 @@ TEST(SpaceMap, SaveWithoutChangesWritesNothing) {
     Model model;
     model.allocate(3);
     model.save();
-    const ExtentRef before = model.directory;
-    EXPECT_TRUE(model.save().empty());
-    EXPECT_EQ(model.directory, before);
+    const std::size_t written = model.disk.pages.size();
+    model.disk.pages.clear();
+    model.save();
+    EXPECT_TRUE(model.disk.pages.empty());
+    EXPECT_GT(written, 0U);
+    EXPECT_EQ(model.stored[0].directory, model.stored[1].directory);
 }
 
 TEST(SpaceMap, NamesTheDamagedPage) {
     Model model;
     model.allocate(1000);
     model.save();
-    const auto block = model.disk.pages.begin();
+    const ExtentRef directory = model.stored[0].directory;
+    const auto open = [&](const ExtentRef& place, PageId pages) {
+        SpaceMap(model.disk.reader(), place, pages).allocate(1);
+    };
+    const auto pin = [&](const ExtentRef& place, PageId pages) {
+        SpaceMap(model.disk.reader()).pin_stored(7, place, pages);
+    };
+    const PageId count = model.map->page_count();
     for (auto& [page, bytes] : model.disk.pages) {
         const std::byte kept = std::exchange(bytes[3], bytes[3] ^ std::byte{4});
-        try {
-            SpaceMap damaged(model.disk.reader(), model.directory, model.map->page_count());
-            damaged.allocate(1);
-            FAIL() << "not noticed on page " << page;
-        } catch (const CorruptionError& error) {
-            EXPECT_NE(std::string(error.what()).find("page " + std::to_string(page)), std::string::npos)
-                << error.what();
+        for (const bool pinned : {false, true}) {
+            try {
+                if (pinned) pin(directory, count);
+                else open(directory, count);
+                FAIL() << "not noticed on page " << page;
+            } catch (const CorruptionError& error) {
+                EXPECT_NE(std::string(error.what()).find("page " + std::to_string(page)), std::string::npos)
+                    << error.what();
+            }
         }
         bytes[3] = kept;
     }
-    EXPECT_NE(block, model.disk.pages.end());
-    const auto open = [&](const ExtentRef& directory, PageId pages) {
-        SpaceMap(model.disk.reader(), directory, pages).allocate(1);
+    EXPECT_NO_THROW(open(directory, count));
+    EXPECT_NO_THROW(pin(directory, count));
+    const std::pair<ExtentRef, PageId> wrong[] = {
+        {directory, count - 1},  // a page in use behind the end
+        {directory, count + kGroup},
+        {{0, 20, 0}, count},
+        {{count, 20, directory.checksum}, count},
+        {{2, UINT64_MAX, 0}, count},
     };
-    const PageId count = model.map->page_count();
-    EXPECT_NO_THROW(open(model.directory, count));
-    EXPECT_THROW(open(model.directory, count - 1), CorruptionError);  // a page in use behind the end
-    EXPECT_THROW(open(model.directory, count + SpaceMap::kGroupPages), CorruptionError);
-    EXPECT_THROW(open({0, 20, 0}, count), CorruptionError);
-    EXPECT_THROW(open({count, 20, model.directory.checksum}, count), CorruptionError);
-    EXPECT_THROW(open({2, UINT64_MAX, 0}, count), CorruptionError);
-}
-
-/// Random steps against sets, with runs short and long, in files of several groups.
-void random_steps(unsigned seed, int steps, std::uint64_t longest) {
-    std::mt19937_64 random(seed);
-    Model model;
-    std::vector<std::pair<PageId, std::uint64_t>> runs, dead;
-    const auto pick = [&](auto& from) {
-        const std::size_t i = random() % from.size();
-        const auto run = from[i];
-        from[i] = from.back();
-        from.pop_back();
-        return run;
-    };
-    for (int step = 0; step < steps; ++step) {
-        const bool grow = step / 4000 % 2 == 0;
-        const unsigned choice = static_cast<unsigned>(random() % 100);
-        if (choice < (grow ? 60 : 30)) {
-            const std::uint64_t pages = random() % 3 != 0 ? 1 : 1 + random() % longest;
-            runs.emplace_back(model.allocate(pages), pages);
-        } else if (choice < 80 && !runs.empty()) {
-            const auto run = pick(runs);
-            model.retire(run.first, run.second);
-            dead.push_back(run);
-        } else if (choice < 98 && !dead.empty()) {
-            const auto run = pick(dead);
-            model.recycle(run.first, run.second);
-        } else if (random() % 20 == 0) {
-            for (const auto& run : model.save()) dead.push_back(run);
-            if (random() % 4 == 0) {
-                model.reload();
-                dead.clear();
-            }
-        } else if (random() % 20 == 0) {
-            model.map->trim();
-        }
-        ASSERT_EQ(model.map->live_pages(), model.live.size());
-        if (::testing::Test::HasFatalFailure()) return;
+    for (const auto& [place, pages] : wrong) {
+        EXPECT_THROW(open(place, pages), CorruptionError);
+        EXPECT_THROW(pin(place, pages), CorruptionError);
     }
-    model.save();
+}
+
+// --- pins
+
+TEST(SpaceMap, APinKeepsWhatWasLive) {
+    Model model;
+    const PageId first = model.allocate(10);
+    model.pin();
+    const PageId later = model.allocate(10);
+    model.retire({first, 10});
+    EXPECT_EQ(model.allocate(10), later + 10);
+    model.retire({later, 10});  // nobody keeps it
+    EXPECT_EQ(model.allocate(10), later);
     model.check();
-    model.reload();
+    model.unpin(0);
+    EXPECT_EQ(model.allocate(10), first);
     model.check();
 }
 
-TEST(SpaceMap, RandomStepsWithShortRuns) { random_steps(1, 150'000, 8); }
-TEST(SpaceMap, RandomStepsWithMiddleRuns) { random_steps(2, 60'000, 100); }
-TEST(SpaceMap, RandomStepsWithLongRuns) { random_steps(3, 4'000, 9'000); }
+TEST(SpaceMap, RewindsToInnerAndOuterPins) {
+    Model model;
+    model.allocate(kGroup + 10);
+    model.pin();
+    model.retire({kGroup - 5, 10});
+    model.allocate(3);
+    model.pin();
+    model.retire({7, 4});
+    model.allocate(2 * kGroup);
+    model.retire({kGroup + 5, 2});
+    model.rewind();
+    model.check();
+    model.allocate(100);
+    model.rewind();
+    model.check();
+    model.unpin(1);
+    model.check();
+    model.allocate(5);
+    model.rewind();
+    model.check();
+    model.rewind();  // to where it is
+    model.unpin(0);
+    model.check();
+    EXPECT_EQ(model.held(), test::PageSet());
+}
+
+/// What a checkpoint kept for its log was taken for live when the map went back to it, and passed on to
+/// the pins before it.
+TEST(SpaceMap, KeptPagesAreNeitherLiveNorOfOtherPins) {
+    Model model;
+    model.allocate(5);
+    model.pin();
+    model.pin();
+    const PageId extent = model.allocate(8);
+    model.keep(1, {extent, 8});
+    model.rewind();
+    model.check();
+    EXPECT_FALSE(model.map->live(extent));
+    EXPECT_TRUE(model.map->busy(extent));
+    model.unpin(1);
+    model.check();
+    EXPECT_FALSE(model.map->busy(extent));
+}
+
+/// A group that is empty in an older stored state and now, but not in between, counted as the older one's.
+TEST(SpaceMap, StoredStatesDoNotInheritFromEachOther) {
+    Model model;
+    model.allocate(5);
+    model.save();
+    model.claim(2 * kGroup, 50);
+    model.save();
+    model.retire({2 * kGroup, 50});
+    model.save();
+    model.open(2, {0, 1}, {});
+    model.check();
+    model.unpin(1);
+    model.check();
+    EXPECT_FALSE(model.map->busy(2 * kGroup));
+}
+
+TEST(SpaceMap, KeepsEverythingOfUnknownOwners) {
+    Model model;
+    model.allocate(1000);
+    model.save();
+    model.open(0, {}, kGroup + 30);
+    EXPECT_EQ(model.allocate(1), kGroup + 30);
+    model.retire({2, 1000});
+    model.check();
+    model.unpin(1);
+    model.check();
+    model.pin();
+    EXPECT_LT(model.allocate(2000), kGroup);
+    model.check();
+}
+
+/// Its own pages are those of the later save, which an earlier state knows nothing of.
+TEST(SpaceMap, RefusesToGoBackBehindASave) {
+    Model model;
+    model.allocate(1000);
+    model.save();
+    model.pin();
+    model.allocate(1);
+    model.save();
+    model.unpin(2);
+    model.rewind();  // throws
+    model.check();
+    model.unpin(0);
+    model.check();
+}
 
 }  // namespace
 }  // namespace pyrsistence::storage

@@ -82,7 +82,8 @@ TYPED_TEST(InnerNodeTest, BehavesAsAVectorOfChildren) {
                 const auto at = static_cast<unsigned>(random.below(model.size()));
                 // The entries of a child that goes have moved to its left neighbour, or are none.
                 if (at == 0) Node::add(node, 0, 0 - model[0].entries);
-                else model[at - 1].entries += model[at].entries;
+                if (at == 0 && model.size() > 1) model[1].key = model[0].key;
+                if (at > 0) model[at - 1].entries += model[at].entries;
                 Node::erase(node, at);
                 model.erase(model.begin() + at);
             } else {

@@ -1,5 +1,5 @@
 // A pager over a real file, with as few frames as it accepts, for tests of the structures. Seals are
-// taken, held, written and dropped as a store does, so that copies on write and evictions happen.
+// taken, held, written and dropped as a store does, so that copies on write, evictions and ways back happen.
 #pragma once
 
 #include "storage/pager.hpp"
@@ -12,7 +12,7 @@ class PagerHarness {
 public:
     PagerHarness() : file_(os::FileSystem::posix().create(dir_ / "data")) {
         file_->truncate(storage::kMetaPages * storage::kPageSize);
-        pager_ = std::make_unique<storage::Pager>(*file_, storage::PagerState{}, storage::Pager::Options{0, false});
+        pager_ = std::make_unique<storage::Pager>(*file_, storage::PagerState{}, storage::Pager::Options{0});
     }
 
     storage::Pager& pager() { return *pager_; }
@@ -31,6 +31,13 @@ public:
         while (!pager_->retire(64)) {
         }
     }
+    /// Until undo(), no seal() and no other begin().
+    void begin() { attempt_ = pager_->mark(); }
+    /// The pages are as they were at begin().
+    void undo() {
+        pager_->rewind();
+        pager_->drop(attempt_);
+    }
     /// What a large value becomes before it goes into a tree.
     storage::ExtentRef extent(const std::string& text) { return pager_->write_extent(as_bytes(text)); }
 
@@ -39,7 +46,14 @@ public:
     public:
         explicit Account(storage::Pager& pager) : pager_(pager), seen_(pager.page_count()) {}
         void page(PageId id) { run(id, 1); }
-        void extent(const storage::ExtentRef& ref) { run(ref.first, ref.pages()); }
+        void run(PageId first, std::uint64_t pages) {
+            for (PageId id = first; id < first + pages; ++id, ++reached_) {
+                if (id >= seen_.size() || seen_[id] || !pager_.space().live(id)) {
+                    throw CorruptionError("page " + std::to_string(id) + " used twice, free or out of range");
+                }
+                seen_[id] = true;
+            }
+        }
         void finish() {
             pager_.space().own_pages([this](PageId first, std::uint64_t pages) { run(first, pages); });
             if (reached_ + storage::kMetaPages != pager_.live_pages()) {
@@ -49,14 +63,6 @@ public:
         }
 
     private:
-        void run(PageId first, std::uint64_t pages) {
-            for (PageId id = first; id < first + pages; ++id, ++reached_) {
-                if (id >= seen_.size() || seen_[id] || !pager_.space().live(id)) {
-                    throw CorruptionError("page " + std::to_string(id) + " used twice, free or out of range");
-                }
-                seen_[id] = true;
-            }
-        }
         storage::Pager& pager_;
         std::vector<bool> seen_;
         std::uint64_t reached_ = 0;
@@ -67,6 +73,32 @@ private:
     std::unique_ptr<os::File> file_;
     std::unique_ptr<storage::Pager> pager_;
     std::vector<std::uint64_t> seals_;
+    std::uint64_t attempt_ = 0;
+};
+
+/// Some operations on a structure that are all undone in the end, as by a transaction that is rolled back.
+template <class Root, class Model>
+class Attempt {
+public:
+    bool running() const { return left_ > 0; }
+    void begin(PagerHarness& harness, const Root& root, const Model& model, std::uint64_t operations) {
+        harness.begin();
+        root_ = root;
+        model_ = model;
+        left_ = operations;
+    }
+    /// To be called once per operation.
+    void count(PagerHarness& harness, Root& root, Model& model) {
+        if (--left_ > 0) return;
+        harness.undo();
+        root = root_;
+        model = std::move(model_);
+    }
+
+private:
+    Root root_{};
+    Model model_;
+    std::uint64_t left_ = 0;
 };
 
 }  // namespace pyrsistence::test

@@ -125,6 +125,7 @@ TEST_F(SlottedLeafTest, ValidateGuardsEveryRecord) {
         for (unsigned i = 0; i < Leaf::slots(page.data()); ++i) {
             const Bytes stored = Leaf::record(page.data(), i).stored;
             ASSERT_TRUE(stored.data() >= page.data() && stored.data() + stored.size() <= page.data() + page.size());
+            ASSERT_LE(stored.size(), Leaf::kMaxRecord) << "splitting would write beyond the page";
             entries += !stored.empty();
         }
         ASSERT_EQ(Leaf::entries(page.data()), entries);

@@ -51,13 +51,15 @@ protected:
         ASSERT_EQ(as_text(tree.resolve(record)), bytes_of(number));
     }
     /// Takes a seal now and then, remembers what it holds, and later proves that it still does.
-    void maybe_seal(Random& random, const Model& model) {
+    void maybe_seal(Random& random, Model& model) {
+        if (attempt_.running()) return attempt_.count(harness_, root_, model);
         if (!harness_.pager().frames_scarce() && !random.chance(1)) return;
         if (held_ && random.chance(20)) {
             check_tree(held_root_, held_model_, false);
             held_ = false;
         }
         harness_.seal(held_);
+        if (random.chance(20)) attempt_.begin(harness_, root_, model, 1 + random.below(200));
         if (!held_ && random.chance(30)) {
             held_ = true;
             held_root_ = root_;
@@ -73,8 +75,7 @@ protected:
         PagerHarness::Account pages(harness_.pager());
         auto it = model.begin();
         tree.check([&](std::uint64_t key, Bytes bytes) { expect_next(model, it, key, bytes); },
-                   [&](PageId id) { if (account) pages.page(id); },
-                   [&](const ExtentRef& ref) { if (account) pages.extent(ref); });
+                   [&](PageId first, std::uint64_t count) { if (account) pages.run(first, count); });
         ASSERT_TRUE(it == model.end());
         ASSERT_EQ(tree.size(), model.size());
         if (account) pages.finish();
@@ -85,6 +86,7 @@ protected:
     std::array<std::byte, RootField::kSize> root_{}, held_root_{};
     Model held_model_;
     bool held_ = false;
+    test::Attempt<std::array<std::byte, RootField::kSize>, Model> attempt_;
     std::string text_;
     std::array<std::byte, ExtentRef::kEncodedSize> reference_{};
 };

@@ -1,0 +1,293 @@
+#include "structures/verify.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace pyrsistence::structures {
+
+namespace {
+
+using storage::PageKind;
+using storage::Pager;
+using storage::Verification;
+
+/// What separators say of the keys below a child.
+enum class Keys {
+    none,      ///< by rank: separators are 0
+    distinct,  ///< ids: low <= key < high
+    repeated,  ///< hashes: low <= key <= high, since equal ones may span leaves
+};
+
+/// Everything above the leaves. `Leaf` is called with the page, its bytes and the bounds of its keys, and
+/// returns the number of its entries.
+template <bool kCounted, class Leaf>
+class SpineWalk {
+public:
+    using Node = InnerNode<kCounted>;
+    using Spine = structures::Spine<kCounted>;
+
+    SpineWalk(Pager& pager, PageKind leaf_kind, Keys keys, Verification& out, Leaf& leaf)
+        : pager_(pager), leaf_kind_(leaf_kind), keys_(keys), out_(out), leaf_(leaf) {}
+
+    Verified run(const std::byte* root);
+    /// Leaves that cannot be read.
+    std::uint64_t leaves_lost() const { return leaves_lost_; }
+
+private:
+    /// How many entries are below a page, as far as is known: if one of two numbers that differ is right,
+    /// only the page where they differ is at fault.
+    struct Count {
+        std::optional<std::uint64_t> counted;  ///< in leaves
+        std::optional<std::uint64_t> stated;   ///< by the page
+        bool fits(std::uint64_t expected) const {
+            return counted == expected || stated == expected || (!counted && !stated);
+        }
+    };
+
+    const std::byte* read(PageId id, unsigned level, PageId from);
+    Count descend(PageId id, unsigned level, PageId from, const Bounds& bounds);
+    Count children(PageId id, const std::byte* node, unsigned level, const Bounds& bounds);
+    void check_separators(PageId id, const std::byte* node, const Bounds& bounds);
+    void lose(const Bounds& bounds);
+
+    Pager& pager_;
+    const PageKind leaf_kind_;
+    const Keys keys_;
+    Verification& out_;
+    Leaf& leaf_;
+    Verified found_;
+    std::uint64_t leaves_lost_ = 0;
+};
+
+template <bool kCounted, class Leaf>
+Verified SpineWalk<kCounted, Leaf>::run(const std::byte* root) {
+    const PageId top = RootField::page(root);
+    const unsigned height = RootField::height(root);
+    const Bounds everything{0, Node::kNoBound};
+    Count count{0, {}};
+    if (height > kMaxHeight) {
+        out_.lose_pages();
+        out_.fault(top, "a tree of height " + std::to_string(height) + "; at most " + std::to_string(kMaxHeight) +
+                            " are possible");
+        lose(everything);
+        count = {};
+    } else if (top != 0) {
+        count = descend(top, height, 0, everything);
+    }
+    if (!count.fits(RootField::entries(root))) {
+        out_.fault(top, "the root of this tree counts " + std::to_string(RootField::entries(root)) +
+                            " entries, but there are " +
+                            std::to_string(count.counted ? *count.counted : *count.stated));
+    }
+    return std::move(found_);
+}
+
+/// A page that can be read and is what belongs there, else null.
+template <bool kCounted, class Leaf>
+const std::byte* SpineWalk<kCounted, Leaf>::read(PageId id, unsigned level, PageId from) {
+    const PageKind kind = level == 0 ? leaf_kind_ : Spine::kInnerKind;
+    const std::byte* page = nullptr;
+    if (!out_.reach(id, 1, from)) return nullptr;
+    try {
+        page = pager_.read(id);
+    } catch (const CorruptionError& error) {
+        if (level == 0) ++leaves_lost_;
+        else out_.lose_pages();
+        out_.fault(id, error);
+        return nullptr;
+    }
+    if (storage::page_kind(page) == kind && storage::page_level(page) == level) return page;
+    out_.disown(id);
+    const std::string what = misplacement(page, kind, level);
+    if (from == 0) out_.fault(id, what);
+    else out_.fault(from, "its child, page " + std::to_string(id) + ": " + what);
+    return nullptr;
+}
+
+template <bool kCounted, class Leaf>
+auto SpineWalk<kCounted, Leaf>::descend(PageId id, unsigned level, PageId from, const Bounds& bounds) -> Count {
+    const std::byte* page = read(id, level, from);
+    if (page == nullptr) {
+        lose(bounds);
+        return {};
+    }
+    if (level > 0) return children(id, page, level, bounds);
+    const std::uint64_t entries = leaf_(id, page, bounds);
+    found_.entries += entries;
+    return {entries, {}};
+}
+
+template <bool kCounted, class Leaf>
+auto SpineWalk<kCounted, Leaf>::children(PageId id, const std::byte* node, unsigned level, const Bounds& bounds)
+    -> Count {
+    check_separators(id, node, bounds);
+    const unsigned n = storage::page_count(node);
+    Count sum{0, {}};
+    unsigned miscounted = 0;
+    for (unsigned i = 0; i < n; ++i) {
+        if (level == 1) Spine::prefetch_children(pager_, node, i);
+        const Bounds part{i == 0 ? bounds.low : Node::separator(node, i),
+                          i + 1 < n ? Node::separator(node, i + 1) : bounds.high};
+        const Count below = descend(Node::child(node, i), level - 1, id, part);
+        if (kCounted) miscounted += !below.fits(Node::total(node, i) - Node::before(node, i));
+        if (sum.counted && below.counted) *sum.counted += *below.counted;
+        else sum.counted.reset();
+    }
+    if (miscounted > 0) {
+        out_.fault(id, "the entry counts of " + std::to_string(miscounted) + " of its " + std::to_string(n) +
+                           " children do not add up");
+    }
+    if (kCounted) sum.stated = Node::total(node, n - 1);
+    return sum;
+}
+
+/// Of very many gaps the last ones become one, with what lies between.
+template <bool kCounted, class Leaf>
+void SpineWalk<kCounted, Leaf>::lose(const Bounds& bounds) {
+    constexpr std::size_t kMost = 4096;
+    std::vector<Bounds>& lost = found_.lost;
+    const bool extend = !lost.empty() && (bounds.low <= lost.back().high || lost.size() == kMost);
+    if (extend) lost.back().high = std::max(lost.back().high, bounds.high);
+    else lost.push_back(bounds);
+}
+
+template <bool kCounted, class Leaf>
+void SpineWalk<kCounted, Leaf>::check_separators(PageId id, const std::byte* node, const Bounds& bounds) {
+    const unsigned n = storage::page_count(node);
+    const std::uint64_t first = Node::separator(node, 0), last = Node::separator(node, n - 1);  // they ascend
+    const bool sound = keys_ == Keys::none ? last == 0
+                                           : first >= bounds.low && last <= bounds.high &&
+                                                 (last < bounds.high || keys_ == Keys::repeated);
+    if (!sound) out_.fault(id, "separators beyond the bounds that its parent sets");
+}
+
+/// The leaves of a Tree.
+class Entries {
+public:
+    Entries(Pager& pager, Tree::Key key, Verification& out, const VisitEntry& visit)
+        : pager_(pager), key_(key), out_(out), visit_(visit) {}
+
+    std::uint64_t operator()(PageId id, const std::byte* leaf, const Bounds& bounds);
+    std::uint64_t extents() const { return extents_; }
+
+private:
+    using Leaf = SlottedLeaf;
+
+    void check_ids(PageId id, const std::byte* leaf, const Bounds& bounds);
+    void read(PageId id, std::uint64_t key, const Record& record);
+    void read_extent(PageId id, std::uint64_t key, const storage::ExtentRef& ref);
+    void visit(PageId id, std::uint64_t key, Bytes bytes);
+    std::string entry(std::uint64_t key) const {
+        return (key_ == Tree::Key::id ? "entry " : "the entry of rank ") + std::to_string(key);
+    }
+
+    Pager& pager_;
+    const Tree::Key key_;
+    Verification& out_;
+    const VisitEntry& visit_;
+    std::uint64_t rank_ = 0;  ///< entries before the present one
+    std::uint64_t extents_ = 0;
+};
+
+std::uint64_t Entries::operator()(PageId id, const std::byte* leaf, const Bounds& bounds) {
+    check_ids(id, leaf, bounds);
+    const bool by_id = key_ == Tree::Key::id;
+    if (Leaf::entries(leaf) == 0) out_.fault(id, "a leaf without entries");
+    if (!by_id && Leaf::holes(leaf) > 0) out_.fault(id, "an empty record");
+    for (unsigned i = 0; i < Leaf::slots(leaf); ++i) {
+        const Record record = Leaf::record(leaf, i);
+        if (record.stored.empty()) continue;
+        read(id, by_id ? Leaf::base(leaf) + i : rank_, record);
+        ++rank_;
+    }
+    return Leaf::entries(leaf);
+}
+
+void Entries::check_ids(PageId id, const std::byte* leaf, const Bounds& bounds) {
+    const EntryId first = Leaf::base(leaf), end = first + Leaf::slots(leaf);
+    const bool sound = key_ == Tree::Key::rank ? first == 0 : first >= bounds.low && end <= bounds.high;
+    if (!sound) out_.fault(id, "ids out of order");
+}
+
+void Entries::read(PageId id, std::uint64_t key, const Record& record) {
+    if (!record.external) return visit(id, key, record.stored);
+    ++extents_;
+    read_extent(id, key, storage::ExtentRef::decode(record.stored.data()));
+}
+
+void Entries::read_extent(PageId id, std::uint64_t key, const storage::ExtentRef& ref) {
+    if (!out_.reach(ref.first, ref.pages(), id)) return;
+    Bytes bytes;
+    try {
+        bytes = pager_.read_extent(ref);
+    } catch (const CorruptionError& error) {
+        return out_.fault(ref.first, error, entry(key));
+    }
+    visit(id, key, bytes);
+}
+
+void Entries::visit(PageId id, std::uint64_t key, Bytes bytes) {
+    try {
+        visit_(key, bytes);
+    } catch (const CorruptionError& error) {
+        out_.fault(id, error, entry(key));
+    }
+}
+
+}  // namespace
+
+bool Verified::may_have_lost(std::uint64_t key) const {
+    const auto next = std::ranges::upper_bound(lost, key, {}, &Bounds::low);
+    return next != lost.begin() && key < std::prev(next)->high;
+}
+
+Verified verify_tree(Pager& pager, const std::byte* root, Tree::Key key, Verification& out, const VisitEntry& visit) {
+    Entries entries(pager, key, out, visit);
+    SpineWalk<true, Entries> walk(pager, PageKind::leaf, key == Tree::Key::id ? Keys::distinct : Keys::none, out, entries);
+    const Verified found = walk.run(root);
+    const bool all = entries.extents() == RootField::extents(root);
+    if (found.complete() && !all) {
+        out.fault(RootField::page(root), "the root of this tree counts " + std::to_string(RootField::extents(root)) +
+                                             " extents, but there are " + std::to_string(entries.extents()));
+    }
+    if (walk.leaves_lost() > 0 && !all) out.lose_pages();
+    return found;
+}
+
+Verified verify_index(Pager& pager, const std::byte* root, Verification& out, const VisitSlot& visit) {
+    const auto bucket = [&](PageId id, const std::byte* page, const Bounds& bounds) -> std::uint64_t {
+        const unsigned n = storage::page_count(page);
+        if (n == 0) {
+            out.fault(id, "an empty bucket");
+        } else if (HashIndex::tag_at(page, 0) < bounds.low || HashIndex::tag_at(page, n - 1) > bounds.high) {
+            out.fault(id, "hashes out of order");
+        }
+        for (unsigned i = 0; i < n; ++i) visit(id, HashIndex::tag_at(page, i), HashIndex::id_at(page, i));
+        return n;
+    };
+    return SpineWalk<false, decltype(bucket)>(pager, PageKind::bucket, Keys::repeated, out, bucket).run(root);
+}
+
+namespace {
+
+Verification checking(Pager& pager, const VisitRun& mark) {
+    Verification::Options options;
+    options.throw_first = true;
+    options.on_reach = mark;
+    return Verification(pager.page_count(), std::move(options));
+}
+
+}  // namespace
+
+void Tree::check(const VisitEntry& visit, const VisitRun& mark) const {
+    Verification out = checking(spine_.pager(), mark);
+    verify_tree(spine_.pager(), spine_.root(), key_, out, visit);
+}
+
+void HashIndex::check(const std::function<void(std::uint64_t, EntryId)>& visit, const VisitRun& mark) const {
+    Verification out = checking(spine_.pager(), mark);
+    verify_index(spine_.pager(), spine_.root(), out,
+                 [&](PageId, std::uint64_t tag, EntryId id) { visit(tag, id); });
+}
+
+}  // namespace pyrsistence::structures
