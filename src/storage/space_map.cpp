@@ -396,7 +396,7 @@ void SpaceMap::unpin(std::uint64_t key, const Visit& unheld) {
         else if (auto& kept = gone.kept[index]) add(*kept, *copy);
         else kept = std::move(copy);
     }
-    for (const auto& [index, pages] : gone.kept) {
+    for (const auto& [index, pages] : gone.kept) {  // a group behind the end may be gone, too
         cover((index + 1) * kGroupPages);
         visit_unheld(index, *pages, 0, kWords, unheld);
     }
@@ -407,15 +407,13 @@ void SpaceMap::rewind(std::uint64_t key, const Visit& unheld) {
         corrupt(0, "the space map cannot go back to seal " + std::to_string(key));
     }
     const auto then = std::exchange(pins_.back().live, {});
-    for (const auto& [index, copy] : then) {
-        cover((index + 1) * kGroupPages);
+    for (const auto& [index, copy] : then) {  // dirty groups, since they changed and were not saved
         Group& group = groups_[index];
         Words gone = std::exchange(load(index).live, *copy);
         const std::uint32_t live = count(*copy);
         live_ = live_ + live - group.live;
         group.live = live;
         group.preserved = 0;
-        mark_dirty(index);
         visit_unheld(index, gone, 0, kWords, unheld);
     }
 }

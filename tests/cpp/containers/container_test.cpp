@@ -7,8 +7,6 @@ namespace {
 
 class ContainerTest : public ::testing::Test {
 protected:
-    static constexpr std::uint64_t kSmall = 64 << 10;
-
     TempDir dir_;
     const fs::path path_ = dir_ / "store";
 };
@@ -53,66 +51,22 @@ TEST_F(ContainerTest, AClosedHandleSaysSo) {
     EXPECT_THROW((void)dict.version(), ClosedError);
 }
 
-template <class Raw, class Driver>
-void compact_between_changes(const fs::path& path, Driver driver, const fs::path& copy) {
-    OpenStore<Raw> open(path, nullptr, 64 << 10);
-    for (int round = 0; round < 8; ++round) {
-        for (int i = 0; i < 4000; ++i) driver.step(&*open);
-        open->compact();
-        open->check();
-        ASSERT_EQ(driver.difference(*open), "");
-        const Info info = open->info();
-        EXPECT_LE(info.pages, 2 * info.live_pages + 300);
-        for (int i = 0; i < 50; ++i) driver.step(&*open);
-        open->sync();
-    }
-    copy_store(path, copy);
-    expect_copy<Raw>(copy, driver, 0);
-}
-
-TEST_F(ContainerTest, CompactingChangesNothing) {
-    compact_between_changes<RawDict>(path_, DictDriver(1, 3000, {100'000, 5}), dir_ / "copy");
-    compact_between_changes<RawList>(dir_ / "list", ListDriver(2, 3000, {50'000, 3}), dir_ / "copy 2");
-}
-
-/// An extent that began below the limit and ended far above it was left where it was.
-TEST_F(ContainerTest, CompactingMovesALongExtentThatReachesPastTheLimit) {
-    RawList list(path_);
-    const std::vector<std::byte> large(16 << 20, std::byte{1}), small(1000, std::byte{1});
-    list.append(large);
-    list.append(large);
-    list.checkpoint();
-    list.erase(0);
-    list.append(small);
-    list.compact();
-    list.check();
-    const Info info = list.info();
-    EXPECT_LE(info.pages, info.live_pages + info.live_pages / 16 + 200);
-    Buffer item;
-    ASSERT_TRUE(list.get(0, item));
-    EXPECT_EQ(item.size(), large.size());
-}
-
-TEST_F(ContainerTest, CompactingMayBeKilledAtAnyWrite) {
-    for (unsigned at = 5; at < 400; at += 11) {
-        TestFileSystem files;
-        DictDriver driver(3, 500, {60'000, 10});
-        const fs::path path = dir_.next(), copy = dir_.next();
-        OpenStore<RawDict> open(path, &files, kSmall);
-        for (int i = 0; i < 700; ++i) driver.step(&*open);
-        open->checkpoint();
-        std::atomic<unsigned> calls = 0;
-        std::mutex one;
-        files.hook = [&](TestFileSystem::Call call, const fs::path&) {
-            const std::lock_guard guard(one);
-            if (call == TestFileSystem::Call::write && ++calls == at) copy_store(path, copy);
-        };
-        open->compact();
-        open->compact();
-        files.hook = nullptr;
-        if (calls < at) break;
-        ASSERT_NO_FATAL_FAILURE((expect_copy<RawDict>(copy, driver, kSmall)));
-    }
+TEST_F(ContainerTest, BelongsToAStoreUnderItsName) {
+    RawList list(path_, {.name = "the list"});
+    EXPECT_EQ(list.name(), "the list");
+    list.append(as_bytes("x"));
+    RawList same(list, "the list");
+    RawList other(list, "another");
+    EXPECT_EQ(same.size(), 1u);
+    EXPECT_EQ(other.size(), 0u);
+    const RawList snapshot = same.snapshot();
+    EXPECT_EQ(snapshot.name(), "the list");
+    EXPECT_TRUE(snapshot.read_only());
+    same.append(as_bytes("y"));
+    EXPECT_EQ(list.size(), 2u);
+    EXPECT_EQ(snapshot.size(), 1u);
+    EXPECT_EQ(snapshot.info().entries, 1u);
+    EXPECT_THROW(RawDict(list, "the list"), FormatError);
 }
 
 }  // namespace

@@ -126,10 +126,9 @@ TEST_F(BackupTest, ACheckpointThatEndsMeanwhileIsNotInIt) {
     RawList copy(backup_);
     copy.check();
     EXPECT_TRUE(filled(copy, 1000, 1));
-    std::ifstream file(backup_ / "data", std::ios::binary);
-    std::vector<char> meta(2 * storage::kPageSize);
-    file.read(meta.data(), static_cast<std::streamsize>(meta.size()));
     copy.close();
+    const auto data = os::FileSystem::posix().open(backup_ / "data", os::Access::read_only);
+    EXPECT_GE(storage::Meta::read(*data, "the backup").checkpoint, 3u);
 }
 
 /// A writer whose operation went into a checkpoint waited for the backup to end, and whoever told the user of the
@@ -157,7 +156,7 @@ TEST_F(BackupTest, ProgressMayUseTheStoreBesideAnyWriter) {
     });
     ended = true;
     writer.join();
-    EXPECT_GT(calls, 1);
+    EXPECT_GT(calls, 0);
     RawList copy(backup_);
     copy.check();
     EXPECT_TRUE(copy.size() == 600 || filled(copy, 5000, 1));

@@ -208,6 +208,34 @@ TEST_F(PagerSealsTest, HandsOverTheFramesOfOlderEpochsOnly) {
     for (Seed i = 1; i < 200; ++i) ASSERT_TRUE(filled(pager->read(ids[i]), i));
 }
 
+TEST_F(PagerSealsTest, PagesBeingWrittenWaitAmongOthersThatDoNot) {
+    for (unsigned writing = 0; writing < 32; ++writing) {  // a bit per page
+        auto pager = open({}, 5000);
+        std::vector<PageId> ids;
+        for (Seed i = 0; i < 5; ++i) ids.push_back(add(*pager, i));
+        pager->hand_over(pager->mark());
+        write_back(*pager);
+        pager->drop(pager->mark());
+        for (Seed i = 0; i < 5; ++i) {
+            if ((writing >> i & 1) == 0) continue;
+            pager->release(ids[i]);  // its place is taken by a page of a newer epoch
+        }
+        pager->drop(1);
+        for (Seed i = 0; i < 5; ++i) {
+            if ((writing >> i & 1) != 0) ASSERT_EQ(add(*pager, i), ids[i]);
+        }
+        const std::uint64_t epoch = pager->mark();
+        pager->hand_over(epoch);
+        pager->write_sealed();
+        for (const PageId id : ids) pager->release(id);
+        pager->drop(epoch);
+        for (Seed i = 0; i < 5; ++i) EXPECT_EQ(pager->space().busy(ids[i]), (writing >> i & 1) != 0) << i;
+        pager->retire(SIZE_MAX);
+        for (const PageId id : ids) EXPECT_FALSE(pager->space().busy(id));
+        EXPECT_EQ(pager->frames_in_use(), 0U);
+    }
+}
+
 /// Frames in every condition, against the set of those that should exist.
 TEST_F(PagerSealsTest, NoFrameIsLost) {
     PYRSISTENCE_TRACE_SEED;

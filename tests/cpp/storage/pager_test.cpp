@@ -252,6 +252,7 @@ TEST_F(PagerTest, APageThatMayBeBeingWrittenIsNotReused) {
     EXPECT_TRUE(pager->retire(10));
     EXPECT_FALSE(pager->space().busy(id));
     EXPECT_EQ(pager->frames_in_use(), 1U);
+    EXPECT_THROW(pager->read(id), CorruptionError);
     EXPECT_EQ(add(*pager, 3), id);
     EXPECT_TRUE(filled(pager->read(moved), 2));
 }
@@ -340,9 +341,9 @@ TEST_F(PagerTest, ReplayWritesInMemoryOnly) {
     for (Seed i = 200; i < 20'000; ++i) ids.push_back(add(*pager, i + 1));  // far beyond the file's end
     const auto value = extent_content(70'000, 9);
     const ExtentRef extent = pager->write_extent(value);
+    pager->write_all();
     pager->seal();
     pager->write_sealed();
-    pager->write_all();
     EXPECT_TRUE(pager->retire(1));
     for (Seed i = 0; i < 20'000; ++i) ids[i] = change(*pager, ids[i], i + 2);
     for (Seed i = 0; i < 20'000; ++i) ASSERT_TRUE(filled(pager->read(ids[i]), i + 2));

@@ -264,8 +264,46 @@ TEST(SpaceMap, RefusesToGoBackBehindASave) {
     model.unpin(2);
     model.rewind();  // throws
     model.check();
+    model.open(0, {}, {});
+    model.allocate(1);
+    model.save();
+    model.open(1, {0}, {});
+    model.unpin(1);
+    model.rewind();  // throws
+    model.check();
+}
+
+/// Dropping a pin touched groups that the last save had cut off.
+TEST(SpaceMap, DropsPinsThatRememberGroupsBehindTheEnd) {
+    Model model;
+    model.allocate(10);
+    model.pin();
+    model.claim(5 * kGroup, 10);
+    model.pin();
+    model.keep(1, {5 * kGroup + 3, 4});
+    model.retire({5 * kGroup, 10});
+    model.unpin(1);
+    model.trim();
+    model.save();
+    EXPECT_LT(model.map->page_count(), 20U);
     model.unpin(0);
     model.check();
+    model.claim(5 * kGroup, 10);
+    model.check();
+}
+
+TEST(SpaceMap, CoversStoredStatesThatReachFurther) {
+    Model model;
+    model.allocate(10);
+    model.save();
+    model.allocate(2 * kGroup);
+    model.save();
+    SpaceMap map(model.disk.reader(), model.stored[0].directory, model.stored[0].page_count);
+    map.pin_stored(7, model.stored[1].directory, model.stored[1].page_count);
+    EXPECT_EQ(map.page_count(), model.stored[1].page_count);
+    EXPECT_TRUE(map.busy(2 * kGroup));
+    EXPECT_FALSE(map.live(2 * kGroup));
+    EXPECT_GT(map.allocate(10), 2 * kGroup);
 }
 
 }  // namespace

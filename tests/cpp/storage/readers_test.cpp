@@ -1,0 +1,263 @@
+#include "storage/puppets.hpp"
+
+namespace pyrsistence::test {
+namespace {
+
+/// The command did what it should.
+void fine(const std::string& answer) { EXPECT_EQ(answer, ""); }
+
+class ReadersTest : public ::testing::Test {
+protected:
+    std::unique_ptr<Puppet> puppet() { return std::make_unique<Puppet>(path_); }
+    std::unique_ptr<Puppet> writer(std::uint64_t steps = 100) {
+        auto made = puppet();
+        fine((*made)("write 65536"));
+        fine((*made)("step " + std::to_string(steps)));
+        return made;
+    }
+    std::unique_ptr<Puppet> reader() {
+        auto made = puppet();
+        fine((*made)("read"));
+        return made;
+    }
+
+    /// Calls `round(n)` for each call of a command, until it says that the command has made fewer.
+    void each_call(const std::function<bool(std::uint64_t)>& round) {
+        Random random(1);
+        constexpr std::uint64_t kMost = 400;
+        for (std::uint64_t n = 1; n < kMost && !HasFailure(); n += 1 + random.below(stride())) {
+            SCOPED_TRACE("call " + std::to_string(n));
+            fs::remove_all(std::exchange(path_, dir_.next()));
+            if (!round(n)) return;
+        }
+    }
+    static std::uint64_t stride() { return static_cast<std::uint64_t>(std::max(1.0, 1 / test_scale())); }
+
+    TempDir dir_{true};
+    fs::path path_ = dir_ / "store";
+};
+
+TEST_F(ReadersTest, AReaderSeesWhatTheWriterHasDoneAndKeepsIt) {
+    const auto writer = this->writer(), reader = this->reader();
+    EXPECT_EQ(reader->number("count"), 100u);
+    fine((*reader)("check"));
+    for (int round = 0; round < 20; ++round) {
+        fine((*reader)("snapshot"));
+        fine((*writer)("step 40"));
+        if (round % 3 == 0) fine((*writer)("checkpoint"));
+        fine((*reader)("check"));
+        EXPECT_EQ(reader->number("count"), 100u + 40u * round);
+        fine((*reader)("refresh"));
+        EXPECT_EQ(reader->number("count"), 140u + 40u * round);
+        fine((*reader)("check"));
+        fine((*reader)("check-snapshots"));
+        if (round > 5) fine((*reader)("drop"));
+    }
+}
+
+// --- One process stands still at each of its calls to the operating system, while others go on
+
+/// What happens to the writer meanwhile.
+struct Event {
+    const char* name;
+    bool ends;    ///< the first writer
+    bool follows; ///< another one
+    void (*happen)(std::unique_ptr<Puppet>& writer, const std::function<std::unique_ptr<Puppet>()>& another);
+};
+
+void churn(Puppet& writer) {
+    for (int i = 0; i < 3; ++i) {
+        fine(writer("step 15"));
+        fine(writer("checkpoint"));
+    }
+}
+
+constexpr Event kEvents[] = {
+    {"nothing", false, false, [](auto&, auto&) {}},
+    {"checkpoints", false, false, [](auto& writer, auto&) { churn(*writer); }},
+    {"operations", false, false, [](auto& writer, auto&) { fine((*writer)("step 15")); }},
+    {"closing", true, false, [](auto& writer, auto&) { fine((*writer)("close")); }},
+    {"death", true, false, [](auto& writer, auto&) { writer->kill(); }},
+    {"death and a successor", true, true,
+     [](auto& writer, auto& another) {
+         writer->kill();
+         writer = another();
+         fine((*writer)("write 65536"));
+         churn(*writer);
+     }},
+    {"a successor that died", true, true,
+     [](auto& writer, auto& another) {
+         fine((*writer)("close"));
+         writer = another();
+         fine((*writer)("write 65536"));
+         churn(*writer);
+         fine((*writer)("step 3"));
+         writer->kill();
+     }},
+    {"death and a successor that closed", true, true,
+     [](auto& writer, auto& another) {
+         writer->kill();
+         writer = another();
+         fine((*writer)("write 65536"));
+         churn(*writer);
+         fine((*writer)("close"));
+     }},
+    {"recovery by another reader", true, false,
+     [](auto& writer, auto& another) {
+         writer->kill();
+         const auto reader = another();
+         fine((*reader)("read"));
+         fine((*reader)("check"));
+     }},
+};
+
+class ReadersStepTest : public ReadersTest, public ::testing::WithParamInterface<Event> {
+protected:
+    /// Whoever writes now goes on and uses pages again; the reader must not mind, and then see it all.
+    void expect_intact(Puppet& reader, std::unique_ptr<Puppet>& writer, std::uint64_t least) {
+        fine(reader("check"));
+        const std::uint64_t count = reader.number("count");
+        EXPECT_GE(count, least);
+        if (GetParam().ends) {
+            writer = puppet();
+            fine((*writer)("write 65536"));
+        }
+        churn(*writer);
+        fine(reader("check"));
+        fine(reader("check-snapshots"));
+        EXPECT_EQ(reader.number("count"), count);
+        fine(reader("refresh"));
+        fine(reader("check"));
+        EXPECT_EQ(reader.number("count"), writer->number("count"));
+        fine(reader("check-snapshots"));
+        fine((*writer)("check"));
+    }
+};
+
+TEST_P(ReadersStepTest, WhileAReaderOpens) {
+    each_call([this](std::uint64_t n) {
+        auto writer = this->writer(5);
+        const std::uint64_t before = writer->number("count");
+        const auto reader = puppet();
+        (*reader)("stop-in " + std::to_string(n));
+        const std::string answer = (*reader)("read");
+        if (answer == "stopped") {
+            GetParam().happen(writer, [this] { return puppet(); });
+            reader->go_on();
+            fine(reader->answer());
+        }
+        fine((*reader)("stop-in 0"));
+        expect_intact(*reader, writer, before);
+        return answer == "stopped";
+    });
+}
+
+TEST_P(ReadersStepTest, WhileAReaderRefreshes) {
+    each_call([this](std::uint64_t n) {
+        auto writer = this->writer(5);
+        const auto reader = this->reader();
+        fine((*reader)("snapshot"));
+        churn(*writer);
+        const std::uint64_t before = writer->number("count");
+        (*reader)("stop-in " + std::to_string(n));
+        const std::string answer = (*reader)("refresh");
+        if (answer == "stopped") {
+            GetParam().happen(writer, [this] { return puppet(); });
+            reader->go_on();
+            fine(reader->answer());
+        }
+        fine((*reader)("stop-in 0"));
+        fine((*reader)("snapshot"));
+        expect_intact(*reader, writer, before);
+        return answer == "stopped";
+    });
+}
+
+INSTANTIATE_TEST_SUITE_P(Events, ReadersStepTest, ::testing::ValuesIn(kEvents), [](const auto& info) {
+    std::string name = info.param.name;
+    std::ranges::replace(name, ' ', '_');
+    return name;
+});
+
+/// The writer stands still, or dies, at each of its calls, while readers come, go on and leave.
+struct Scene {
+    const char* command;
+    bool dies;
+};
+
+class WriterStepTest : public ReadersTest, public ::testing::WithParamInterface<Scene> {
+protected:
+    /// Three readers that came at different times, so that states and slots are in use in another order.
+    void gather(Puppet& writer) {
+        leaver_ = reader();
+        churn(writer);
+        holder_ = reader();
+        fine((*holder_)("snapshot"));
+        fine(writer("step 5"));
+    }
+    /// A slot that was looked at already is taken for a state whose other slot is then given up.
+    void shuffle() {
+        fine((*leaver_)("close"));
+        fine((*holder_)("snapshot"));
+        holder_->start("refresh");
+    }
+
+    std::unique_ptr<Puppet> leaver_, holder_;
+};
+
+TEST_P(WriterStepTest, ReadersKeepTheirStates) {
+    const std::string command = GetParam().command;
+    each_call([&](std::uint64_t n) {
+        auto writer = this->writer(5);
+        gather(*writer);
+        if (command == "forget one") fine((*writer)("keep one"));
+        if (command == "write 65536") {  // with something to recover
+            writer->kill();
+            writer = puppet();
+        }
+        (*writer)("stop-in " + std::to_string(n));
+        const bool stopped = (*writer)(command) == "stopped";
+        const auto late = puppet();
+        late->start("read");
+        shuffle();
+        if (stopped && GetParam().dies) {
+            writer->kill();
+            fine(holder_->answer());
+            fine(late->answer());
+            writer = puppet();
+            fine((*writer)("write 65536"));
+        } else {
+            if (n % 2 == 0) std::this_thread::sleep_for(1ms * n);
+            writer->go_on();
+            if (stopped) fine(writer->answer());
+            fine((*writer)("stop-in 0"));
+            if (command == "close") fine((*writer)("write 65536"));
+            fine(holder_->answer());
+            fine(late->answer());
+        }
+        churn(*writer);
+        for (auto* reader : {holder_.get(), late.get()}) {
+            fine((*reader)("check-snapshots"));
+            fine((*reader)("check"));
+            fine((*reader)("refresh"));
+            fine((*reader)("check"));
+            EXPECT_EQ(reader->number("count"), writer->number("count"));
+        }
+        fine((*holder_)("check-snapshots"));
+        fine((*writer)("check"));
+        return stopped;
+    });
+}
+
+constexpr Scene kScenes[] = {{"write 65536", false}, {"step 4", false}, {"checkpoint", false}, {"publish", false},
+                             {"keep one", false},    {"forget one", false}, {"compact", false}, {"close", false},
+                             {"write 65536", true},  {"step 4", true},  {"checkpoint", true},  {"publish", true},
+                             {"keep one", true},     {"forget one", true},  {"compact", true},  {"close", true}};
+
+INSTANTIATE_TEST_SUITE_P(Scenes, WriterStepTest, ::testing::ValuesIn(kScenes), [](const auto& info) {
+    const std::string command = info.param.command;
+    return command.substr(0, command.find(' ')) + (info.param.dies ? "_dies" : "_stands_still");
+});
+
+}  // namespace
+}  // namespace pyrsistence::test
