@@ -273,9 +273,9 @@ bool Store::lock_in_time(os::Lock kind) {
         if (lock_file_->try_lock(0, kind)) return true;
         const std::string text = lock_text();
         const int pid = std::atoi(text.c_str());
-        const bool recovers = text.find(kRecovering) != std::string::npos && writer_lives();
+        const bool recovers = text.find(kRecovering) != std::string::npos;
         const bool dead = pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
-        if (tries >= (recovers ? kRecovery : dead ? kFork : 0)) return false;
+        if (tries >= (!writer_lives() ? 1 : recovers ? kRecovery : dead ? kFork : 0)) return false;
         std::this_thread::sleep_for(kPause);
     }
 }

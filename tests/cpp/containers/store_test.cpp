@@ -49,7 +49,10 @@ TEST_F(NamedContainersTest, AreMadeOnceAndFoundAgain) {
 }
 
 TEST_F(NamedContainersTest, TheUnnamedOneIsWhatASingleContainerIsCalled) {
-    { Calls(path_)[1] = 2; }
+    {
+        Calls calls(path_);
+        calls[1] = 2;
+    }
     Store store(path_);
     EXPECT_EQ(listing(store), ":dict ");
     EXPECT_EQ(Calls(store, "").at(1), 2u);
@@ -63,7 +66,7 @@ TEST_F(NamedContainersTest, TheUnnamedOneIsWhatASingleContainerIsCalled) {
 
 TEST_F(NamedContainersTest, AnotherTypeIsAFormatErrorThatNamesBoth) {
     Store store(path_);
-    Calls(store, "calls")[1] = 1;
+    store.dict<std::uint64_t, std::uint64_t>("calls")[1] = 1;
     try {
         Trace(store, "calls");
         ADD_FAILURE() << "a dict was opened as a list";

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "containers/world.hpp"
+#include "structures/tree.hpp"
 
 namespace pyrsistence::test {
 namespace {

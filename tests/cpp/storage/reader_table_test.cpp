@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 #include "storage/reader_clients.hpp"
 
@@ -200,6 +201,22 @@ TEST_F(ReaderTableTest, AClearedSlotIsNobodyElses) {
         EXPECT_TRUE(slot);
         EXPECT_EQ(writer.epochs_in_use(), (Epochs{9}));
     }
+}
+
+/// The same through one open file, whose locks are no obstacle to its own threads.
+TEST_F(ReaderTableTest, AClearedSlotIsNobodyElsesInThisProcess) {
+    HookedFile file(path_);
+    ReaderTable writer(file, Role::writer, "lock");
+    set_word(4096, 7);
+    ReaderTable::Slot slot;
+    std::thread other;
+    file.after({HookedFile::Call::try_lock}, [&] {
+        other = std::thread([&] { slot = writer.hold(9); });
+        ::usleep(20'000);
+    });
+    (void)writer.epochs_in_use();
+    other.join();
+    EXPECT_EQ(writer.epochs_in_use(), (Epochs{9}));
 }
 
 /// A reader that comes while another one gives its slot back.

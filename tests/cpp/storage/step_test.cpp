@@ -11,6 +11,7 @@
 namespace pyrsistence::storage {
 namespace {
 
+namespace fs = std::filesystem;
 using test::content;
 using test::TempDir;
 using test::TestFileSystem;
