@@ -102,26 +102,6 @@ TEST_F(RelocateTest, AllContainersOfAStoreAreMoved) {
     }
 }
 
-TEST_F(RelocateTest, WhatSnapshotsNeedStaysWhereItIs) {
-    Store store(path_, {.memory_limit = 4 << 20});
-    List<std::string> list(store, "l");
-    for (int i = 0; i < 20'000; ++i) list.push_back(std::to_string(i) + std::string(100, 'x'));
-    store.keep_snapshot("named");
-    for (int i = 0; i < 20'000; ++i) list.pop_back();
-    const Store snapshot = store.snapshot();
-    list.push_back("last");
-    store.compact();
-    store.check();
-    EXPECT_EQ(List<std::string>(path_, {.name = "l", .at = "named"}).at(19'999).substr(0, 5), "19999");
-    EXPECT_EQ(List<std::string>(snapshot, "l").size(), 0u);
-    EXPECT_GT(store.info().pages, 500u);
-    store.delete_snapshot("named");
-    store.compact();
-    store.check();
-    EXPECT_LT(store.info().pages, 300u);
-    EXPECT_EQ(list.front(), "last");
-}
-
 TEST_F(RelocateTest, StopsWhenItIsTold) {
     Store store(path_);
     List<std::string> list(store, "l");

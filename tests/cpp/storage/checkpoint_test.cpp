@@ -65,21 +65,6 @@ TEST_F(CheckpointTest, TellsWhenItStartsBeginsAndEnds) {
     EXPECT_EQ(threads[2], threads[1]);
 }
 
-TEST_F(CheckpointTest, HappensWhenTheLogIsFull) {
-    OpenStore<RawList> open(path_, nullptr, kMedium);
-    const std::uint64_t first = open->info().checkpoint;
-    std::uint64_t most = 0;
-    for (int i = 0; i < 30'000; ++i) {
-        open->append(as_bytes(content(1, 100)));
-        most = std::max(most, open->info().log_bytes);
-    }
-    EXPECT_LE(most, kMedium);
-    EXPECT_GT(most, kMedium / 2);
-    open->checkpoint();
-    EXPECT_GT(open->info().checkpoint, first + 2);
-    EXPECT_LT(open->info().checkpoint, first + 10);
-}
-
 /// Values in extents leave the log almost empty.
 TEST_F(CheckpointTest, HappensWhenExtentsOutgrowTheWindow) {
     OpenStore<RawList> open(path_, nullptr, kMedium);
