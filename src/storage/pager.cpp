@@ -233,7 +233,7 @@ std::byte* Pager::take_frame(PageId id) {
         index = free_stack_.back();
         free_stack_.pop_back();
     }
-    frame_info(index) = {id, static_cast<std::uint32_t>(fresh_.size()), 0, false};
+    frame_info(index) = {id, epoch_, static_cast<std::uint32_t>(fresh_.size()), 0, false};
     fresh_.push_back(index);
     page_state_[id] = index;
     --frames_free_;
@@ -507,7 +507,7 @@ PagerState Pager::seal() {
 void Pager::hand_over(std::uint64_t epoch) {
     const std::scoped_lock guard(hand_over_);
     std::erase_if(fresh_, [&](std::uint32_t index) {
-        if (page_epoch(frame(index)) > epoch) return false;
+        if (frame_info(index).epoch > epoch) return false;
         frame_info(index).batch = batch_;
         frame_info(index).position = static_cast<std::uint32_t>(sealed_.size());
         sealed_.push_back({index, frame_info(index).page});

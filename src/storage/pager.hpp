@@ -169,6 +169,7 @@ private:
     /// What the arena's page of the same index holds.
     struct Frame {
         PageId page = 0;             ///< 0: the frame is free
+        std::uint64_t epoch = 0;     ///< of the page
         std::uint32_t position = 0;  ///< in fresh_, or in sealed_ if its batch is not being written
         std::uint32_t batch = 0;     ///< 0: not handed over
         bool orphan = false;         ///< nobody needs the page, but it may be about to be written

@@ -150,7 +150,8 @@ public:
         }
     }
     /// Links a new leaf to the right of the path's leaf, which gave it `entries` of its entries.
-    /// The path is spent afterwards.
+    /// The path is spent afterwards. REQUIRES: the key is below the upper bound of the path's leaf, which may be
+    /// lower than the next leaf's first key.
     void insert_leaf(Path& path, PageId right, std::uint64_t key, std::uint64_t entries) {
         for (unsigned d = path.height; d-- > 0;) {
             std::byte* node = writable(path, d);

@@ -25,11 +25,11 @@ protected:
     }
     void insert_after(std::size_t at, std::uint64_t entries) {
         harness_.pager().reserve();
-        const std::uint64_t low = model_[at].key, high = at + 1 < model_.size() ? model_[at + 1].key : low + (1 << 20);
-        const std::uint64_t key = low + (high - low) / 2;
-        if (key == low) return;
+        const std::uint64_t low = model_[at].key, next = at + 1 < model_.size() ? model_[at + 1].key : low + (1 << 20);
         Path path = spine().to_key(low);
         ASSERT_EQ(SlottedLeaf::base(spine().leaf(path.leaf)), low);
+        const std::uint64_t key = low + (std::min(next, path.bounds.high) - low) / 2;
+        if (key == low) return;
         spine().add_entries(path, entries);
         const PageId right = new_leaf(key);
         spine().insert_leaf(path, right, key, entries);
