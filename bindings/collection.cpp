@@ -17,7 +17,6 @@ namespace {
 LazyAttribute make_directory{"tempfile", "mkdtemp"};
 LazyAttribute decode_path{"os", "fsdecode"};
 LazyAttribute make_info{"pyrsistence._support", "Info"};
-LazyAttribute make_report{"pyrsistence._support", "report"};
 LazyAttribute running_loop{"asyncio.events", "_get_running_loop"};
 LazyAttribute running_task{"asyncio.tasks", "current_task"};
 
@@ -59,13 +58,6 @@ Mode reopening(Mode mode) { return mode == Mode::truncate || mode == Mode::exclu
 std::uint64_t next_serial() {
     static std::uint64_t serial = 0;
     return ++serial;
-}
-
-std::filesystem::path path_of(PyObject* dirname) {
-    PyObject* converted = nullptr;
-    if (PyUnicode_FSConverter(dirname, &converted) == 0) raise_pending();
-    const nb::object bytes = nb::steal(converted);
-    return std::filesystem::path(as_text(bytes_of(bytes.ptr())));
 }
 
 void require_method(nb::handle object, const char* argument, const char* method) {
@@ -113,6 +105,13 @@ std::uint64_t present_task() noexcept {
     } catch (nb::python_error&) {
         return 0;
     }
+}
+
+std::filesystem::path path_of(PyObject* dirname) {
+    PyObject* converted = nullptr;
+    if (PyUnicode_FSConverter(dirname, &converted) == 0) raise_pending();
+    const nb::object bytes = nb::steal(converted);
+    return std::filesystem::path(as_text(bytes_of(bytes.ptr())));
 }
 
 Progress progress_to(PyObject* callable) {
@@ -444,19 +443,6 @@ PyObject* compact(PyObject* self, PyObject* args, PyObject* kwargs) {
     Py_RETURN_NONE;
 }
 
-PyObject* verify(PyObject* self, PyObject* args, PyObject* kwargs) {
-    const Progress progress = progress_to(parse_progress(args, kwargs, "|$O:verify"));
-    const Report report =
-        Engine(collection_of(self)).without_gil([&](Handle& engine) { return engine.verify(progress); });
-    const nb::object faults = own(PyTuple_New(static_cast<Py_ssize_t>(report.faults.size())));
-    for (std::size_t i = 0; i < report.faults.size(); ++i) {
-        PyTuple_SET_ITEM(faults.ptr(), static_cast<Py_ssize_t>(i),
-                         to_text(report.faults[i]).release().ptr());
-    }
-    return PyObject_CallFunction(make_report.get(), "KKKO", report.pages, report.entries, report.fault_count,
-                                 faults.ptr());
-}
-
 PyObject* backup(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"path", "progress", nullptr};
     PyObject *to, *callable = Py_None;
@@ -694,24 +680,6 @@ Takes time in proportion to the size of the store.
 >>> with pyrsistence.EMDict(None) as d:
 ...     d.check())";
 
-constexpr const char* kVerifyDoc = R"(verify($self, /, *, progress=None)
---
-
-Read the whole store and prove that it is sound; return a Report, or raise CorruptionError with all faults.
-
-Every page must be reachable or free, and every checksum, count and index entry right. The exception names
-the first faults in its message and has the report as its attribute `report`. Begins with a checkpoint, if
-the store may be written; others go on meanwhile. Never unpickles anything. Takes time in proportion to the
-size of the store, and memory for one bit per page.
-
-progress: called as progress(pages_done, pages_in_all) now and then; what it raises ends the verification.
-
->>> import pyrsistence
->>> with pyrsistence.EMDict(None) as d:
-...     d.update(a=1, b=2)
-...     d.verify().entries
-2)";
-
 constexpr const char* kBackupDoc = R"(backup($self, /, path, *, progress=None)
 --
 
@@ -808,7 +776,7 @@ const PyMethodDef kMethods[] = {
     {"checkpoint", guarded<&checkpoint>, METH_NOARGS, kCheckpointDoc},
     {"compact", with_keywords(guarded<&compact>), METH_VARARGS | METH_KEYWORDS, kCompactDoc},
     {"check", guarded<&check>, METH_NOARGS, kCheckDoc},
-    {"verify", with_keywords(guarded<&verify>), METH_VARARGS | METH_KEYWORDS, kVerifyDoc},
+    {"verify", with_keywords(guarded<&verify_handle>), METH_VARARGS | METH_KEYWORDS, kVerifyDoc},
     {"backup", with_keywords(guarded<&backup>), METH_VARARGS | METH_KEYWORDS, kBackupDoc},
     {"snapshot", guarded<&snapshot>, METH_NOARGS, kSnapshotDoc},
     {"refresh", guarded<&refresh>, METH_NOARGS, kRefreshDoc},

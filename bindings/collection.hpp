@@ -140,6 +140,9 @@ private:
     bool frozen_ = false;     ///< a snapshot that only this process has
 };
 
+/// What a str, bytes or path-like object names; TypeError for another.
+std::filesystem::path path_of(PyObject* dirname);
+
 /// Names the asyncio task that runs; 0 if there is none.
 std::uint64_t present_task() noexcept;
 
@@ -252,11 +255,15 @@ bool in_transaction();
 
 /// The method transaction() of every collection type.
 PyObject* begin_transaction(PyObject* self, PyObject* args, PyObject* kwargs);
+/// bind_verify.cpp
+PyObject* verify_handle(PyObject* self, PyObject* args, PyObject* kwargs);
+extern const char* const kVerifyDoc;
 
 // Each defined in its own file, called by module.cpp in this order.
 void bind_dict(nb::module_& module);
 void bind_list(nb::module_& module);
 void bind_store(nb::module_& module);
+void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);
 
 }  // namespace pyrsistence::bindings

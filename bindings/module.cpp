@@ -24,5 +24,6 @@ NB_MODULE(_core, module) {
     bindings::bind_dict(module);
     bindings::bind_list(module);
     bindings::bind_store(module);
+    bindings::bind_verify(module);
     bindings::bind_codec(module);
 }

@@ -71,8 +71,17 @@ struct Report {
     std::uint64_t pages = 0;          ///< read
     std::uint64_t entries = 0;        ///< of all containers
     std::uint64_t fault_count = 0;    ///< of which `faults` tells the first ones
-    std::vector<std::string> faults;  ///< each names page, container and what is wrong
+    std::vector<std::string> faults = {};  ///< each names page, container and what is wrong
+    std::filesystem::path repaired = {};   ///< the new store with what could be read; empty: none was made
+    std::uint64_t saved = 0;               ///< entries in it
+    std::vector<std::string> left_out = {};  ///< what is not in it
 };
+
+/// The same as Handle::verify() for a store that nobody writes, whether it can be opened or not. Its log is read, too.
+/// If the meta pages or the catalog are damaged, a repair finds the newest readable version of each container.
+/// Throws NotFoundError, LockedError, FormatError if it is no store, ExistsError, StorageError.
+Report verify(const std::filesystem::path& store, const Progress& progress = {},
+              const std::filesystem::path& repair_to = {});
 
 class Transaction;
 
@@ -102,7 +111,9 @@ public:
     void backup(const std::filesystem::path& to, const Progress& progress = {}) const;
     /// Reads the whole store and proves that it is sound: every page reachable or free, every checksum, every
     /// count, every index entry. All faults are reported. Others may go on meanwhile. O(n), bounded memory.
-    Report verify(const Progress& progress = {}) const;
+    /// If there are any, what can be read is saved in a new store at `repair_to`, unless that is empty: indexes,
+    /// counts and free space are made anew there. This store stays as it is. Throws ExistsError.
+    Report verify(const Progress& progress = {}, const std::filesystem::path& repair_to = {}) const;
     virtual Info info() const;
     /// Throws CorruptionError unless every invariant of the whole store holds. O(n).
     void check() const;

@@ -25,7 +25,8 @@ from ._errors import (
 )
 from ._keys import register_key
 from ._store import SnapshotInfo, Snapshots, Store
-from ._support import Info, Report
+from ._support import Info
+from ._verify import Report, verify
 
 __all__ = [
     "ClosedError",
@@ -47,13 +48,14 @@ __all__ = [
     "Store",
     "__version__",
     "register_key",
+    "verify",
 ]
 
 _support.add_methods(EMDict, _mapping.METHODS)
 _support.add_methods(EMList, {"edit": _support.edit_item})
 for _class in (EMDict, EMList, Store):
     _class.snapshots = _store.snapshots
-for _class in (Info, Report, SnapshotInfo, Snapshots, Store):
+for _class in (Info, Report, SnapshotInfo, Snapshots, Store, verify):
     _class.__module__ = "pyrsistence"
 del _class
 _abc.MutableMapping.register(EMDict)

@@ -3,8 +3,6 @@
 import contextlib
 import typing
 
-from ._errors import CorruptionError
-
 
 class Info(typing.NamedTuple):
     """Figures of a store, as the property ``info`` returns them."""
@@ -20,27 +18,6 @@ class Info(typing.NamedTuple):
     snapshots: int  #: kept under a name
     readers: int  #: states that other processes are reading now
     oldest_reader: float  #: seconds since the longest of them began to; 0.0 if there is none
-
-
-class Report(typing.NamedTuple):
-    """What verify() found."""
-
-    pages: int  #: read, of 4 KiB
-    entries: int  #: of all containers
-    fault_count: int
-    faults: typing.Tuple[str, ...]  #: the first ones; each names page, container and what is wrong
-
-
-def report(*fields):
-    """The report, or CorruptionError."""
-    made = Report(*fields)
-    if not made.fault_count:
-        return made
-    shown = "".join(f"\n  {fault}" for fault in made.faults[:10])
-    more = f"\n  and {made.fault_count - 10} more" if made.fault_count > 10 else ""
-    error = CorruptionError(f"{made.fault_count} faults:{shown}{more}")
-    error.report = made
-    raise error
 
 
 MISSING = object()

@@ -2,36 +2,25 @@
 
 #include "containers/layout.hpp"
 #include "containers/payload.hpp"
+#include "containers/records.hpp"
 #include "pyrsistence/raw_list.hpp"
 
 namespace pyrsistence {
 
 namespace {
 
+using containers::ListOp;
 using containers::ListRoot;
 using containers::Payload;
+using containers::record_header;
 using storage::ContainerType;
 using storage::LoggedOp;
-using storage::Op;
 using storage::ReadStep;
 using storage::RecordHeader;
 using storage::WriteStep;
 using structures::Record;
 using structures::RootField;
 using structures::Tree;
-
-/// Records of a list; operands after the header.
-enum class ListOp : std::uint8_t {
-    insert = 16,       ///< u48 rank, item
-    set = 17,          ///< u48 rank, item
-    erase_slice = 18,  ///< u48 first, u48 step, u48 count
-    reverse = 19,
-    clear = 20,
-};
-
-RecordHeader header(ListOp op, ContainerId id, const storage::ExtentRef* extent = nullptr) {
-    return RecordHeader(static_cast<Op>(op), id, extent);
-}
 
 Tree items(WriteStep& step, ContainerId container) { return ListRoot::items(step.pager(), step.change(container)); }
 
@@ -63,24 +52,23 @@ void reverse(WriteStep& step, ContainerId container) {
 }
 
 void apply(WriteStep& step, const LoggedOp& op) {
-    const auto field = [&op](std::size_t i) {
-        if (op.operands.size() < 6 * (i + 1)) throw CorruptionError("log: a list record that is too short");
-        return codec::load48(op.operands.data() + 6 * i);
-    };
+    containers::Operands operands(op);
     switch (static_cast<ListOp>(op.op)) {
         case ListOp::insert:
         case ListOp::set: {
-            const std::uint64_t rank = field(0);
-            const Payload payload(step, op, op.operands.subspan(6));
+            const std::uint64_t rank = operands.u48();
+            const Payload payload(step, op, operands.rest());
             if (payload.record().stored.empty()) throw CorruptionError("log: an empty list item");
             Tree tree = items(step, op.container);
             if (static_cast<ListOp>(op.op) == ListOp::insert && rank <= tree.size()) return tree.insert(rank, payload.record());
             if (static_cast<ListOp>(op.op) == ListOp::set && rank < tree.size()) return tree.replace(rank, payload.record());
             throw CorruptionError("log: rank " + std::to_string(rank) + " in a list of " + std::to_string(tree.size()));
         }
-        case ListOp::erase_slice:
-            if (field(1) == 0) throw CorruptionError("log: a slice of step 0");
-            return erase_slice(step, op.container, field(0), field(1), field(2));
+        case ListOp::erase_slice: {
+            const std::uint64_t first = operands.u48(), stride = operands.u48();
+            if (stride == 0) throw CorruptionError("log: a slice of step 0");
+            return erase_slice(step, op.container, first, stride, operands.u48());
+        }
         case ListOp::reverse:
             return reverse(step, op.container);
         case ListOp::clear:
@@ -97,19 +85,19 @@ void apply(WriteStep& step, const LoggedOp& op) {
 void commit_insert(WriteStep& step, ContainerId container, std::uint64_t rank, Bytes item) {
     const Payload payload(step, item);
     items(step, container).insert(rank, payload.record());
-    step.commit(header(ListOp::insert, container, payload.logged_extent()).u48(rank), payload.logged_bytes());
+    step.commit(record_header(ListOp::insert, container, payload.logged_extent()).u48(rank), payload.logged_bytes());
 }
 
 void commit_set(WriteStep& step, ContainerId container, std::uint64_t rank, Bytes item) {
     const Payload payload(step, item);
     items(step, container).replace(rank, payload.record());
-    step.commit(header(ListOp::set, container, payload.logged_extent()).u48(rank), payload.logged_bytes());
+    step.commit(record_header(ListOp::set, container, payload.logged_extent()).u48(rank), payload.logged_bytes());
 }
 
 void commit_erase(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
     if (count == 0) return;
     erase_slice(step, container, first, stride, count);
-    step.commit(header(ListOp::erase_slice, container).u48(first).u48(stride).u48(count));
+    step.commit(record_header(ListOp::erase_slice, container).u48(first).u48(stride).u48(count));
 }
 
 /// Upper bound of what logging the items takes.
@@ -206,13 +194,13 @@ bool RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<cons
 void RawList::reverse() {
     WriteStep step(writable_store());
     pyrsistence::reverse(step, id_);
-    step.commit(header(ListOp::reverse, id_));
+    step.commit(record_header(ListOp::reverse, id_));
 }
 
 void RawList::clear() {
     WriteStep step(writable_store());
     items(step, id_).clear();
-    step.commit(header(ListOp::clear, id_));
+    step.commit(record_header(ListOp::clear, id_));
 }
 
 void RawList::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {

@@ -242,21 +242,3 @@ storage::ContainerWalk container_walk(std::uint64_t hash_seed) {
 }
 
 }  // namespace pyrsistence::containers
-
-namespace pyrsistence {
-
-Report Handle::verify(const Progress& progress) const {
-    Report report;
-    store().with_checkpoint([&](os::File& data, const storage::Meta& meta) {
-        storage::Verification::Options options;
-        options.progress = progress;
-        storage::Verification found(meta.pages.page_count, std::move(options));
-        storage::verify_checkpoint(data, meta, containers::container_walk(meta.hash_seed), found);
-        report = {found.pages_reached(), found.entries(), found.fault_count(), {}};
-        for (const storage::Fault& fault : found.faults()) report.faults.push_back(fault.text);
-        if (progress) progress(report.pages, report.pages);
-    });
-    return report;
-}
-
-}  // namespace pyrsistence

@@ -118,7 +118,7 @@ std::optional<WindowHeader> decode(Bytes block, std::uint64_t base) {
     return header;
 }
 
-std::uint64_t newest_checkpoint(const WindowHeader& header) {
+std::uint64_t known_checkpoint(const WindowHeader& header) {
     return std::max(header.durable, header.confirmed);
 }
 
@@ -138,8 +138,8 @@ public:
     /// Throws CorruptionError if one of them knows of a newer checkpoint.
     void refuse_newer(std::uint64_t checkpoint) const {
         for (unsigned i = 0; i < Log::kWindows; ++i) {
-            if (!headers_[i] || newest_checkpoint(*headers_[i]) <= checkpoint) continue;
-            corrupt(window_base(i), "checkpoint " + std::to_string(newest_checkpoint(*headers_[i])) +
+            if (!headers_[i] || known_checkpoint(*headers_[i]) <= checkpoint) continue;
+            corrupt(window_base(i), "checkpoint " + std::to_string(known_checkpoint(*headers_[i])) +
                                         " was durable, but the newest in data is " +
                                         std::to_string(checkpoint));
         }
@@ -162,6 +162,11 @@ public:
             }
         }
         return std::nullopt;
+    }
+    std::uint64_t newest_checkpoint() const {
+        std::uint64_t newest = 0;
+        for (const auto& header : headers_) newest = std::max(newest, header ? known_checkpoint(*header) : 0);
+        return newest;
     }
     std::uint64_t highest_generation() const {
         std::uint64_t highest = 0;
@@ -345,6 +350,11 @@ bool Log::unused(os::File& file) {
     } catch (const CorruptionError&) {
         return true;
     }
+}
+
+std::uint64_t Log::newest_checkpoint(os::File& file) {
+    check_file_header(file);
+    return Windows(file).newest_checkpoint();
 }
 
 unsigned Log::free_window() const {

@@ -50,6 +50,9 @@ public:
     /// True if the log is as a new store has it before its first operation.
     static bool unused(os::File& file);
 
+    /// The newest checkpoint that a window header knows to be durable; 0 if there is none. Throws CorruptionError.
+    static std::uint64_t newest_checkpoint(os::File& file);
+
     /// Begins a generation in a window that nothing needs. `capacity` bytes at most, record headers
     /// included, will be appended. `durable_checkpoint` is the newest checkpoint known to be durable.
     /// Throws StorageError; the current generation goes on then.

@@ -47,12 +47,12 @@ void Meta::encode(MutableBytes page) const {
 std::optional<Meta> Meta::decode(Bytes page) {
     if (!has_magic(page)) return std::nullopt;
     const std::byte* p = page.data();
+    if (load<std::uint64_t>(p + kChecksum) != XXH3_64bits(p, kChecksum)) return std::nullopt;
     const auto version = load<std::uint32_t>(p + 8);
-    if (version > kFormatVersion && load<std::uint32_t>(p + 12) == kPageSize) {
+    if (version > kFormatVersion) {
         throw FormatError("the store has format version " + std::to_string(version) + ", this pyrsistence reads up to " +
                           std::to_string(kFormatVersion) + "; upgrade pyrsistence");
     }
-    if (load<std::uint64_t>(p + kChecksum) != XXH3_64bits(p, kChecksum)) return std::nullopt;
     if (version != kFormatVersion || load<std::uint32_t>(p + 12) != kPageSize) return std::nullopt;
     Meta meta;
     meta.checkpoint = load<std::uint64_t>(p + 16);

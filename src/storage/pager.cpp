@@ -26,7 +26,7 @@ constinit std::array<PageValidator, 256> validators{};
 
 [[noreturn]] void corrupt(PageId page, const std::string& what) {
     throw CorruptionError("page " + std::to_string(page) + " of data: " + what +
-                          "; restore a backup, or copy what can be read into a new store");
+                          "; restore a backup, or save what can be read by verify(repair=True)");
 }
 
 std::string hex(std::uint32_t value) {

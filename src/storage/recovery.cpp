@@ -15,55 +15,6 @@ std::array<Store::Methods, 16>& methods() {
     return table;
 }
 
-[[noreturn]] void bad_record() {
-    throw CorruptionError("log: a record that means nothing; restore a backup, or remove the file 'log' to go back to the last checkpoint");
-}
-
-std::uint64_t take_varint(Bytes& bytes) {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64 && !bytes.empty(); shift += 7) {
-        const auto byte = static_cast<std::uint8_t>(bytes[0]);
-        bytes = bytes.subspan(1);
-        value |= std::uint64_t{byte & 0x7fu} << shift;
-        if (byte < 0x80) return value;
-    }
-    bad_record();
-}
-
-std::string_view name_in(Bytes operands) {
-    if (operands.size() > RootPage::kMaxName) bad_record();
-    return as_text(operands);
-}
-
-LoggedOp parse(Bytes record) {
-    if (record.empty()) bad_record();
-    const auto code = static_cast<std::uint8_t>(record[0]);
-    record = record.subspan(1);
-    LoggedOp op{static_cast<Op>(code & 0x7f), static_cast<ContainerId>(take_varint(record)), (code & 0x80) != 0, {}, {}};
-    if (op.external) {
-        if (record.size() < ExtentRef::kEncodedSize) bad_record();
-        op.extent = ExtentRef::decode(record.data());
-        record = record.subspan(ExtentRef::kEncodedSize);
-    }
-    op.operands = record;
-    return op;
-}
-
-/// Calls visit(op) for a record, or for each record of a batch.
-template <class Visit>
-void for_each_op(Bytes record, Visit&& visit) {
-    const LoggedOp op = parse(record);
-    if (op.op != Op::batch) return visit(op);
-    for (Bytes rest = op.operands; !rest.empty();) {
-        const std::uint64_t length = take_varint(rest);
-        if (length > rest.size()) bad_record();
-        const LoggedOp part = parse(rest.first(length));
-        if (part.op == Op::batch) bad_record();
-        visit(part);
-        rest = rest.subspan(length);
-    }
-}
-
 }  // namespace
 
 void Store::set_methods(ContainerType type, Methods own) { methods()[static_cast<std::size_t>(type)] = own; }

@@ -18,7 +18,7 @@ constexpr std::uint64_t kLongRun = 4096;
 
 [[noreturn]] void corrupt(PageId page, const std::string& what) {
     throw CorruptionError("page " + std::to_string(page) + " of data: " + what +
-                          "; restore a backup, or copy what can be read into a new store");
+                          "; restore a backup, or save what can be read by verify(repair=True)");
 }
 
 /// Calls visit(word, mask) for the words that hold bits [begin, end).

@@ -1,4 +1,4 @@
-// Steps: how containers read and change a store under its lock, and the records of the changes.
+// Steps: how containers read and change a store under its lock, and log the changes.
 //
 // Thread safety: a step belongs to the thread that made it, and holds the store's lock from its
 // construction to its destruction: keep it short and run no foreign code inside. At most one at a time.
@@ -8,26 +8,9 @@
 #include <vector>
 
 #include "storage/catalog.hpp"
+#include "storage/logged_op.hpp"
 
 namespace pyrsistence::storage {
-
-/// Where an operation's record ends up when it is replayed.
-enum class Op : std::uint8_t {
-    create = 1,  ///< u8 type, name
-    batch = 2,   ///< { varint length, record }...: all or nothing
-    remove = 3,
-    rename = 4,  ///< name
-    first_of_container = 16,
-};
-
-/// One record as its container sees it.
-struct LoggedOp {
-    Op op;
-    ContainerId container;
-    bool external;     ///< the value lies in `extent`
-    ExtentRef extent;
-    Bytes operands;
-};
 
 class Store;
 class Snapshot;

@@ -14,9 +14,9 @@ constexpr std::uint64_t kPollsPerReport = 256;
 /// The next step that the message of a thrown fault names.
 const char* advice(Part part) {
     switch (part) {
-        case Part::index: return "; copy its items into a new store; iterating needs no index";
+        case Part::index: return "; verify(repair=True) makes a new store with a sound one";
         case Part::space: return "; run compact()";
-        default: return "; restore a backup, or copy what can be read into a new store";
+        default: return "; restore a backup, or save what can be read by verify(repair=True)";
     }
 }
 

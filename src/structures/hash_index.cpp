@@ -17,7 +17,7 @@ void HashIndex::validate(const std::byte* bucket, PageId id, PageId) {
     for (unsigned i = 1; ordered && i < n; ++i) ordered = tag_at(bucket, i - 1) <= tag_at(bucket, i);
     if (!ordered) {
         throw CorruptionError("page " + std::to_string(id) +
-                              " of data: a bucket out of order; copy its items into a new store; iterating needs no index");
+                              " of data: a bucket out of order; verify(repair=True) makes a new store with a sound one");
     }
 }
 

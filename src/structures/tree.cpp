@@ -7,7 +7,7 @@ namespace pyrsistence::structures {
 namespace {
 
 [[noreturn]] void bad_page(PageId id, const char* what) {
-    throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; restore a backup, or copy what can be read into a new store");
+    throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; restore a backup, or save what can be read by verify(repair=True)");
 }
 
 [[maybe_unused]] const bool registered = [] {
@@ -27,7 +27,7 @@ std::string misplacement(const std::byte* page, storage::PageKind kind, unsigned
 
 void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level) {
     throw CorruptionError("page " + std::to_string(id) + " of data: " + misplacement(page, kind, level) +
-                          "; restore a backup, or copy what can be read into a new store");
+                          "; restore a backup, or save what can be read by verify(repair=True)");
 }
 
 void too_high(unsigned height) {

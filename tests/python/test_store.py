@@ -425,7 +425,7 @@ def test_a_forked_child_is_told(store):
         assert opened["d"] == {"a": 1}
 
 
-# --- verify, backup, compact, info
+# --- verify, repair, backup, compact, info
 
 
 def test_verify_reports(opened):
@@ -466,6 +466,89 @@ def test_faults_are_all_named(store):
     report = caught.value.report
     assert report.fault_count >= len(report.faults) > 1
     assert all(isinstance(fault, str) and "page" in fault for fault in report.faults)
+
+
+def damage(store, every=40):
+    """A byte in every 40th page behind the first 20."""
+    path = os.path.join(store, "data")
+    with open(path, "r+b") as file:
+        for place in range(20 * 4096 + 2000, os.path.getsize(path), every * 4096):
+            file.seek(place)
+            byte = file.read(1)[0] ^ 0xFF
+            file.seek(place)
+            file.write(bytes([byte]))
+
+
+def test_repair_saves_what_can_be_read(store, tmp_path):
+    with Store(store) as opened:
+        opened.dict("d").update((i, "x" * 100) for i in range(10_000))
+        opened.list("l").extend(range(1000))
+        assert opened.verify(repair=True).repaired is None, "there is nothing to repair"
+        opened.snapshots.create("monday")
+    damage(store)
+    with Store(store) as opened:
+        report = opened.verify(repair=True)
+        assert report.repaired == str(store) + ".repaired" and report.fault_count > 1
+        with pytest.raises(pyrsistence.ExistsError, match="not empty"):
+            opened.verify(repair=True)
+        assert "snapshot 'monday'" in report.left_out
+    with Store(report.repaired) as saved:
+        saved.verify()
+        assert 5000 < len(saved["d"]) < 10_000 and set(saved["d"].values()) == {"x" * 100}
+        assert len(saved["d"]) + len(saved["l"]) == report.saved
+        assert list(saved["d"]) == sorted(saved["d"])
+    again = pyrsistence.verify(store, repair=tmp_path / "again")
+    assert (again.repaired, again.saved) == (str(tmp_path / "again"), report.saved)
+    for bad in (5, 1.5):
+        with pytest.raises(TypeError):
+            pyrsistence.verify(store, repair=bad)
+
+
+def test_verify_of_a_store_that_does_not_open(store, tmp_path):
+    with Store(store) as opened:
+        opened.dict("d").update(a=1, b=[2, 3])
+        with pytest.raises(pyrsistence.LockedError, match="open for writing"):
+            pyrsistence.verify(store)
+    assert pyrsistence.verify(store).entries == 2
+    with open(os.path.join(store, "data"), "r+b") as file:
+        file.write(b"x" * 8192)
+    with pytest.raises(pyrsistence.Error):
+        Store(store)
+    with pytest.raises(pyrsistence.CorruptionError, match="repair=True") as caught:
+        pyrsistence.verify(store, progress=lambda done, total: None)
+    assert caught.value.report.fault_count >= 1
+    report = pyrsistence.verify(str(store) + "/", repair=True)
+    with Store(report.repaired, mode="r") as saved:
+        assert saved["d"] == {"a": 1, "b": [2, 3]}
+    for missing in (tmp_path / "none", tmp_path):
+        with pytest.raises(FileNotFoundError):
+            pyrsistence.verify(missing)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data").write_bytes(b"a letter" * 2000)
+    with pytest.raises(pyrsistence.FormatError):
+        pyrsistence.verify(tmp_path / "other", repair=True)
+
+
+def test_repair_never_unpickles(store, monkeypatch):
+    with Store(store) as opened:
+        opened.list("l").extend([Unpicklable() for _ in range(500)] + list(range(5000)))
+    damage(store, every=3)
+    monkeypatch.setattr(Unpicklable, "loaded", 0)
+    report = pyrsistence.verify(store, repair=True)
+    with Store(report.repaired, allow_pickle=False) as saved:
+        assert len(saved["l"]) == report.saved > 100 and Unpicklable.loaded == 0
+
+
+class Unpicklable:
+    loaded = 0
+
+    def __reduce__(self):
+        return Unpicklable._load, ()
+
+    @staticmethod
+    def _load():
+        Unpicklable.loaded += 1
+
 
 
 def test_backup(opened, tmp_path):

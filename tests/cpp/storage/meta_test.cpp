@@ -1,5 +1,8 @@
 #include "storage/meta.hpp"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <gtest/gtest.h>
 
 #include "codec/bytes.hpp"
@@ -66,6 +69,8 @@ TEST(MetaTest, EveryChangedByteIsSeen) {
 TEST(MetaTest, ANewerVersionIsAFormatErrorThatNamesIt) {
     auto page = encoded(sample());
     codec::store<std::uint32_t>(page.data() + 8, kFormatVersion + 4);
+    EXPECT_FALSE(Meta::decode(page)) << "a flipped bit is damage";
+    codec::store<std::uint64_t>(page.data() + 152, XXH3_64bits(page.data(), 152));
     try {
         (void)Meta::decode(page);
         FAIL() << "accepted";

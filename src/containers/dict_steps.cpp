@@ -1,0 +1,126 @@
+#include "containers/dict_steps.hpp"
+
+#include <cstring>
+
+#include "codec/item.hpp"
+#include "containers/payload.hpp"
+#include "containers/records.hpp"
+
+namespace pyrsistence::containers {
+
+namespace {
+
+using storage::ContainerType;
+using storage::LoggedOp;
+using storage::WriteStep;
+using structures::Record;
+
+constexpr const char* kAdvice = "; verify(repair=True) makes a new store with a sound one";
+
+bool starts_with(Bytes entry, Bytes identity) {
+    return entry.size() > identity.size() && std::memcmp(entry.data(), identity.data(), identity.size()) == 0;
+}
+
+void add(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Record& record) {
+    std::byte* root = step.change(container);
+    DictRoot::set_next_id(root, id + 1);
+    DictRoot::entries(step.pager(), root).put(id, record);
+    DictRoot::index(step.pager(), root).insert(hash, id);
+}
+
+void replace(WriteStep& step, ContainerId container, EntryId id, const Record& record) {
+    DictRoot::entries(step.pager(), step.change(container)).put(id, record);
+}
+
+void erase(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash) {
+    std::byte* root = step.change(container);
+    if (!DictRoot::entries(step.pager(), root).erase_id(id) || !DictRoot::index(step.pager(), root).erase(hash, id)) {
+        throw CorruptionError("entry " + std::to_string(id) + " and the index disagree" + kAdvice);
+    }
+}
+
+void apply(WriteStep& step, const LoggedOp& op) {
+    Operands operands(op);
+    switch (static_cast<DictOp>(op.op)) {
+        case DictOp::add: {
+            const EntryId id = operands.u48();
+            const std::uint64_t hash = operands.u64();
+            const Payload payload(step, op, operands.rest());
+            return add(step, op.container, id, hash, payload.record());
+        }
+        case DictOp::replace: {
+            const EntryId id = operands.u48();
+            const Payload payload(step, op, operands.rest());
+            return replace(step, op.container, id, payload.record());
+        }
+        case DictOp::erase: {
+            const EntryId id = operands.u48();
+            return erase(step, op.container, id, operands.u64());
+        }
+        case DictOp::clear:
+            return clear_dict(step, op.container);
+    }
+    throw CorruptionError("log: a dict record of unknown kind " + std::to_string(int(op.op)));
+}
+
+[[maybe_unused]] const bool registered = [] {
+    storage::Store::set_methods(ContainerType::dict, {&apply, &clear_dict});
+    return true;
+}();
+
+}  // namespace
+
+/// Identities are self-delimiting, so that an entry which begins with one belongs to it.
+FoundEntry find_entry(storage::Pager& pager, const std::byte* root, std::uint64_t hash, Bytes identity) {
+    const structures::Tree entries = DictRoot::entries(pager, root);
+    FoundEntry found;
+    const auto is_it = [&](EntryId id) {
+        const Record record = entries.find(id);
+        if (record.stored.empty()) {
+            throw CorruptionError("the index names entry " + std::to_string(id) + ", which does not exist" + kAdvice);
+        }
+        const Bytes entry = entries.resolve(record);
+        if (!starts_with(entry, identity)) return false;
+        found.id = id;
+        found.entry = entry;
+        return true;
+    };
+    DictRoot::index(pager, root).find(hash, is_it, found.place);
+    return found;
+}
+
+Bytes value_of(Bytes entry, std::size_t identity_size) {
+    const Bytes rest = entry.subspan(identity_size);
+    if (rest[0] != std::byte{0}) [[likely]] return rest;
+    return codec::split_entry(entry).value;
+}
+
+void commit_add(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash,
+                Bytes entry) {
+    const Payload payload(step, entry);
+    std::byte* root = step.change(container);
+    DictRoot::set_next_id(root, id + 1);
+    DictRoot::entries(step.pager(), root).put(id, payload.record());
+    DictRoot::index(step.pager(), root).insert(found.place, hash, id);
+    step.commit(record_header(DictOp::add, container, payload.logged_extent()).u48(id).u64(hash),
+                payload.logged_bytes());
+}
+
+void commit_replace(WriteStep& step, ContainerId container, EntryId id, Bytes entry) {
+    const Payload payload(step, entry);
+    replace(step, container, id, payload.record());
+    step.commit(record_header(DictOp::replace, container, payload.logged_extent()).u48(id), payload.logged_bytes());
+}
+
+void commit_erase(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash) {
+    erase(step, container, id, hash);
+    step.commit(record_header(DictOp::erase, container).u48(id).u64(hash));
+}
+
+void clear_dict(WriteStep& step, ContainerId container) {
+    std::byte* root = step.change(container);
+    DictRoot::entries(step.pager(), root).clear();
+    DictRoot::index(step.pager(), root).clear();
+}
+
+}  // namespace pyrsistence::containers

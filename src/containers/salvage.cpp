@@ -1,0 +1,293 @@
+#include "containers/salvage.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "codec/hash.hpp"
+#include "codec/item.hpp"
+#include "containers/dict_steps.hpp"
+#include "containers/records.hpp"
+#include "structures/verify.hpp"
+
+namespace pyrsistence::containers {
+
+namespace {
+
+using storage::CatalogRoot;
+using storage::ContainerType;
+using storage::FoundRoot;
+using storage::LoggedOp;
+using storage::Op;
+using storage::Pager;
+using storage::RootPage;
+using storage::Verification;
+using storage::WriteStep;
+using structures::Tree;
+using structures::VisitEntry;
+
+constexpr std::size_t kMostLateBytes = std::size_t{64} << 20;
+constexpr std::size_t kMostVersions = 4;             ///< of a container that was found, to choose from
+constexpr EntryId kMostId = EntryId{1} << 47;        ///< more are not kept as they are
+
+bool known(ContainerType type) { return type == ContainerType::dict || type == ContainerType::list; }
+
+std::string called(std::string_view name) {
+    return name.empty() ? "the container" : "container '" + std::string(name) + "'";
+}
+
+structures::Verified visit_entries(Pager& pager, const std::byte* root, Verification& out, const VisitEntry& visit) {
+    const Tree::Key key = RootPage::type(root) == ContainerType::dict ? Tree::Key::id : Tree::Key::rank;
+    return structures::verify_tree(pager, root + kEntriesField, key, out, visit);
+}
+
+/// The value of an operation, whose fixed operands have been taken.
+Bytes value_of(const LoggedOp& op, const Operands& operands, Pager& from) {
+    return op.external ? from.read_extent(op.extent) : operands.rest();
+}
+
+/// Takes away a store that was not finished.
+void remove_store(os::FileSystem& files, const std::filesystem::path& path) noexcept {
+    for (const auto& file : {path / "data", path / "data.new", path / "log", path / "lock", path}) {
+        try {
+            files.remove(file);
+        } catch (const StorageError&) {
+            // It is not there, or stays: its name says that it is not finished.
+        }
+    }
+}
+
+}  // namespace
+
+Salvage::Salvage(const Options& how)
+    : to_(how.to), unfinished_(to_.string() + ".unfinished"), progress_(how.progress) {
+    std::error_code ignored;
+    if (std::filesystem::exists(to_, ignored) && !std::filesystem::is_empty(to_, ignored)) {
+        throw ExistsError(to_.string() + " exists and is not empty; a repaired store needs a new directory");
+    }
+    storage::StoreOptions options;
+    options.mode = Mode::truncate;
+    options.memory_limit = how.memory_limit;
+    options.hash_seed = how.hash_seed;
+    engine_ = storage::Store::open(unfinished_, options);
+    store_ = std::make_unique<Store>(unfinished_);
+}
+
+Salvage::~Salvage() {
+    if (!store_) return;
+    copied_.clear();
+    try {
+        store_.reset();
+        storage::Store::release(engine_);
+    } catch (...) {
+        // Nobody needs it.
+    }
+    remove_store(os::FileSystem::posix(), unfinished_);
+}
+
+void Salvage::copy(Pager& from, const CatalogRoot& catalog) {
+    std::vector<std::pair<ContainerId, const std::byte*>> roots;
+    Verification reached(from.page_count(), {.most_faults = 0});
+    const auto collect = [&](Pager&, const std::byte* root, Verification& out) {
+        roots.emplace_back(*out.container(), root);
+    };
+    storage::verify_containers(from, catalog, collect, reached);
+    Verification out(from.page_count(), {.most_faults = 0, .progress = progress_});
+    for (const auto& [id, root] : roots) copy_container(from, id, root, out);
+    if (reached.fault_count() > 0) find(from);
+}
+
+void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root, Verification& out) {
+    Copied* const target = begin(id, RootPage::type(root), RootPage::name(root));
+    if (target == nullptr) return;
+    std::uint64_t taken = 0;
+    const auto take = [&](std::uint64_t key, Bytes bytes) {
+        if (target->list) target->list->append(bytes);
+        else add(target->id, key, bytes);
+        ++taken;
+    };
+    const structures::Verified tree = visit_entries(from, root, out, take);
+    target->complete = tree.complete() && taken == tree.entries;
+    if (!target->complete) leave_out("entries of " + called(target->name) + " that cannot be read");
+}
+
+/// Null if there is no such type.
+Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_view name) {
+    if (!known(type)) {
+        leave_out(called(name) + " of unknown type " + std::to_string(int(type)));
+        return nullptr;
+    }
+    if (store_->contains(name)) {
+        leave_out("another " + called(name));
+        return nullptr;
+    }
+    Copied target{.name = std::string(name), .type = type};
+    target.id = engine_->open_container(type, name, true);
+    if (type == ContainerType::list) target.list = std::make_unique<RawList>(*store_, name);
+    return &(copied_[id] = std::move(target));
+}
+
+/// A key that is there twice keeps its last value. Ids are kept, since the log refers to entries by them.
+void Salvage::add(ContainerId container, EntryId id, Bytes entry) {
+    const Bytes identity = codec::split_entry(entry).identity;
+    const std::uint64_t hash = codec::key_hash(identity, engine_->hash_seed());
+    WriteStep step(*engine_);
+    FoundEntry found = find_entry(step.pager(), step.root(container), hash, identity);
+    if (found.id != 0) return commit_replace(step, container, found.id, entry);
+    const EntryId next = DictRoot::next_id(step.root(container));
+    const bool keep = id >= next && id < kMostId;
+    commit_add(step, container, keep ? id : next, found, hash, entry);
+}
+
+bool Salvage::has(ContainerId container, EntryId id) const {
+    const storage::ReadStep step(*engine_);
+    return !DictRoot::entries(step.pager(), step.root(container)).find(id).stored.empty();
+}
+
+// --- without a catalog
+
+void Salvage::find(Pager& from) {
+    const auto progress = [&](PageId page) {
+        if (progress_) progress_(page, from.page_count());
+    };
+    std::map<std::pair<ContainerType, std::string>, std::vector<FoundRoot>> versions;
+    for (FoundRoot& root : storage::find_roots(from, progress)) {
+        auto& known_ones = versions[{root.type, root.name}];
+        if (known_ones.size() < kMostVersions) known_ones.push_back(std::move(root));
+    }
+    Verification out(from.page_count(), {.most_faults = 0, .progress = progress_});
+    ContainerId id = UINT32_MAX;  // the log does not speak of these
+    for (const auto& [which, roots] : versions) {
+        if (!known(which.first) || store_->contains(which.second)) continue;
+        copy_container(from, id--, best_version(from, roots), out);
+        leave_out("what came after the version of " + called(which.second) + " that was found without the catalog");
+    }
+}
+
+/// Of the newest ones, that with the fewest faults.
+const std::byte* Salvage::best_version(Pager& from, std::span<const FoundRoot> versions) const {
+    const std::byte* best = nullptr;
+    std::uint64_t fewest = UINT64_MAX;
+    for (const FoundRoot& version : versions) {
+        const std::byte* root = from.read(version.page);
+        Verification trial(from.page_count(), {.most_faults = 0, .progress = progress_});
+        visit_entries(from, root, trial, [](std::uint64_t, Bytes) {});
+        if (trial.fault_count() >= fewest) continue;
+        best = root;
+        fewest = trial.fault_count();
+    }
+    return best;
+}
+
+// --- the log
+
+void Salvage::replay(const storage::Wreck& wreck, Pager& from) {
+    Verification log(from.page_count(), {.most_faults = 1});
+    wreck.read_log(log, [&](const LoggedOp& op) { replay(op, from); });
+    if (log.fault_count() > 0) leave_out("what the log tells behind its damage: " + log.faults()[0].text);
+    add_late();
+    for (const auto& [id, target] : copied_) {
+        if (target.skipped == 0) continue;
+        leave_out(std::to_string(target.skipped) + " operations on " + called(target.name) + " since its checkpoint");
+    }
+}
+
+void Salvage::replay(const LoggedOp& op, Pager& from) {
+    if (op.op == Op::create) {
+        if (op.operands.empty()) storage::bad_record();
+        (void)begin(op.container, static_cast<ContainerType>(op.operands[0]), storage::name_in(op.operands.subspan(1)));
+        return;
+    }
+    const auto found = copied_.find(op.container);
+    if (found == copied_.end()) return;  // it could not be read
+    Copied& target = found->second;
+    if (op.op == Op::rename) return rename(target, storage::name_in(op.operands));
+    if (op.op != Op::remove) return target.list ? replay_list(target, op, from) : replay_dict(target, op, from);
+    target.list.reset();
+    engine_->remove_container(target.name);
+    copied_.erase(found);
+}
+
+void Salvage::rename(Copied& target, std::string_view name) {
+    if (store_->contains(name)) return leave_out("the new name of " + called(target.name));
+    engine_->rename_container(target.name, name);
+    target.name = name;
+}
+
+void Salvage::replay_dict(Copied& target, const LoggedOp& op, Pager& from) {
+    Operands operands(op);
+    if (static_cast<DictOp>(op.op) == DictOp::clear) {
+        std::erase_if(late_, [&](const auto& late) { return late.first.first == target.id; });
+        WriteStep step(*engine_);
+        clear_dict(step, target.id);
+        return step.commit(record_header(DictOp::clear, target.id));
+    }
+    const EntryId id = operands.u48();
+    if (static_cast<DictOp>(op.op) == DictOp::replace) {
+        return replay_replacement(target, id, value_of(op, operands, from));
+    }
+    const std::uint64_t hash = operands.u64();
+    if (static_cast<DictOp>(op.op) == DictOp::add) return add(target.id, id, value_of(op, operands, from));
+    if (static_cast<DictOp>(op.op) != DictOp::erase) storage::bad_record();
+    late_.erase({target.id, id});
+    if (!has(target.id, id)) return;
+    WriteStep step(*engine_);
+    commit_erase(step, target.id, id, hash);
+}
+
+void Salvage::replay_replacement(Copied& target, EntryId id, Bytes entry) {
+    if (has(target.id, id)) {
+        WriteStep step(*engine_);
+        return commit_replace(step, target.id, id, entry);
+    }
+    if (late_bytes_ + entry.size() > kMostLateBytes) {
+        ++target.skipped;
+        return;
+    }
+    late_[{target.id, id}].assign(entry.begin(), entry.end());
+    late_bytes_ += entry.size();
+}
+
+void Salvage::add_late() {
+    for (const auto& [place, entry] : std::exchange(late_, {})) add(place.first, kMostId, entry);
+}
+
+void Salvage::replay_list(Copied& target, const LoggedOp& op, Pager& from) {
+    const bool anew = static_cast<ListOp>(op.op) == ListOp::clear;
+    if (anew) target.list->clear();
+    if (anew || !target.complete) {
+        target.complete = target.complete || anew;
+        target.skipped += !target.complete;
+        return;
+    }
+    Operands operands(op);
+    if (static_cast<ListOp>(op.op) == ListOp::reverse) return target.list->reverse();
+    const std::uint64_t rank = operands.u48();
+    if (static_cast<ListOp>(op.op) == ListOp::insert) return target.list->insert(rank, value_of(op, operands, from));
+    if (static_cast<ListOp>(op.op) == ListOp::set) return (void)target.list->set(rank, value_of(op, operands, from));
+    if (static_cast<ListOp>(op.op) != ListOp::erase_slice) storage::bad_record();
+    const std::uint64_t stride = operands.u48();
+    target.list->erase_slice(rank, std::max<std::uint64_t>(stride, 1), operands.u48());
+}
+
+// --- the end
+
+void Salvage::finish(Report& report) {
+    for (const auto& [id, target] : copied_) {
+        const storage::ReadStep step(*engine_);
+        report.saved += structures::RootField::entries(step.root(target.id) + kEntriesField);
+    }
+    os::FileSystem& files = os::FileSystem::posix();
+    copied_.clear();
+    store_->close();
+    storage::Store::release(engine_);
+    std::error_code ignored;
+    if (std::filesystem::exists(to_, ignored)) files.remove(to_);
+    files.rename(unfinished_, to_);
+    files.sync_directory(std::filesystem::absolute(to_).parent_path());
+    store_.reset();
+    report.repaired = to_;
+    report.left_out = std::move(left_out_);
+}
+
+}  // namespace pyrsistence::containers
