@@ -36,6 +36,7 @@ __all__ = [
     "Store",
     "__version__",
     "register_key",
+    "verify",
 ]
 
 _K = TypeVar("_K")
