@@ -38,6 +38,32 @@ TEST_F(ReadersTest, AReaderSeesWhatTheWriterHasDoneAndKeepsIt) {
     }
 }
 
+/// A writer that had published pages which compact() had moved died before its checkpoint; as nothing was in the log,
+/// readers went back to the checkpoint before, and a snapshot of theirs was said to be newer than the store.
+TEST_F(ReadersTest, ASnapshotOutlivesTheReturnToAnOlderSeal) {
+    const auto writer = this->writer(100), reader = this->reader();
+    fine((*writer)("keep one"));
+    churn(*writer, 10);
+    fine((*writer)("forget one"));  // leaves room in front
+    fine((*writer)("at begins wait 2"));
+    writer->start("compact");
+    while (!writer->answered() && !fs::exists(dir_ / "waits")) std::this_thread::sleep_for(1ms);
+    ASSERT_FALSE(writer->answered());
+    fine((*reader)("refresh"));
+    fine((*reader)("snapshot"));
+    EXPECT_EQ(reader->number("count"), 250u);
+    writer->kill();
+    fine((*reader)("refresh"));
+    fine((*reader)("check"));
+    fine((*reader)("check-snapshots"));
+    const auto successor = this->writer(1);
+    churn(*successor, 3);
+    fine((*reader)("check-snapshots"));
+    fine((*reader)("refresh"));
+    fine((*reader)("check"));
+    fine((*reader)("check-snapshots"));
+}
+
 TEST_F(ReadersTest, AHangingProcessIsExplained) {
     const auto before = std::exchange(Puppet::patience, 1s);
     const auto writer = this->writer(1);
