@@ -56,6 +56,10 @@ crash-long: build  ## Open 1,000,000 simulated power-cut images (hours; CRASH_IM
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_CRASH_IMAGES=$${CRASH_IMAGES:-1000000} \
 	    build/tests/cpp/pyrsistence_tests --gtest_filter='PowerFailureTest.LongRun'
 
+kill-long: build  ## Kill writers and readers for ten minutes (KILL_SECONDS=n, KILL_SEED=n)
+	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_KILL_SECONDS=$${KILL_SECONDS:-600} PYRSISTENCE_KILL_SEED=$${KILL_SEED:-1000} \
+	    build/tests/cpp/pyrsistence_tests --gtest_filter='KillTest.LongRun'
+
 test-consumer: build  ## Build and run a C++ program against the installed library
 	@tests/consumer/run.sh build
 
@@ -97,4 +101,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long soak help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean
+.PHONY: crash-long kill-long soak help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean

@@ -114,9 +114,7 @@ void Pager::look_again() {
 }
 
 void Pager::reopen(const PagerState& state) {
-    look_again();
-    space_ = SpaceMap({}, state.page_count);
-    opened_epoch_ = state.epoch;
+    grow(state);
     epoch_ = state.epoch + 1;
 }
 

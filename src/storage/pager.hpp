@@ -54,7 +54,8 @@ public:
 
     Pager(os::File& file, const PagerState& state, const Options&);
     ~Pager();
-    /// Access::read: goes on with another state of the same file.
+    /// Access::read: goes on with another state of the same file. Those before can still be read; a writer that died
+    /// may have made newer and longer ones than the checkpoint to which it falls back.
     void reopen(const PagerState& state);
     /// Access::read: pages of an older or newer state can be read, too.
     void grow(const PagerState& state);

@@ -1,15 +1,20 @@
 // Processes that open one store beside each other, moved by a test step by step. Each does one command after
 // another; it may be stopped or killed at any moment, or stop by itself at a chosen call to the operating system.
-// A puppet belongs to one thread, and to the process that made it.
+// One that gives no answer is a failure that tells what its threads do. A puppet belongs to one thread, and to the
+// process that made it, with which it dies.
 #pragma once
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <sstream>
 #include <thread>
 
@@ -20,10 +25,22 @@ namespace pyrsistence::test {
 
 using namespace std::chrono_literals;
 
-/// Counts calls and stops the process at one of them, before it is made.
+/// Counts calls and stops the process at one of them, before it is made, whichever thread makes it.
 class StoppingFileSystem final : public os::FileSystem {
 public:
-    std::atomic<std::uint64_t> calls = 0, stop_at = 0;
+    std::uint64_t calls() {
+        const std::lock_guard guard(mutex_);
+        return calls_;
+    }
+    void stop_in(std::uint64_t calls) {
+        const std::lock_guard guard(mutex_);
+        stop_at_ = calls_ + calls;
+    }
+    /// When this returns the process will not stop any more.
+    void go_on() {
+        const std::lock_guard guard(mutex_);
+        stop_at_ = 0;
+    }
 
     std::unique_ptr<os::File> open(const fs::path& path, os::Access access) override {
         return wrapped([&] { return system_.open(path, access); });
@@ -41,7 +58,8 @@ public:
     }
 
     void count() {
-        if (++calls == stop_at) ::raise(SIGSTOP);
+        const std::lock_guard guard(mutex_);
+        if (++calls_ == stop_at_) ::raise(SIGSTOP);
     }
 
 private:
@@ -50,6 +68,8 @@ private:
     std::unique_ptr<os::File> wrapped(Open&& open);
 
     os::FileSystem& system_ = os::FileSystem::posix();
+    std::mutex mutex_;
+    std::uint64_t calls_ = 0, stop_at_ = 0;
 };
 
 class StoppingFileSystem::File final : public os::File {
@@ -95,12 +115,22 @@ class Actor {
 public:
     explicit Actor(fs::path path) : path_(std::move(path)) {}
 
-    /// What the command answers: nothing if all is well, or "Type: message" of an error.
+    /// What the command answers: nothing if all is well, or "Type: message" of an error. "stop-in n" stops the
+    /// process at the n-th call that is made during the next command, and never after it: its threads go on
+    /// making calls when others ask for something, and nobody would expect it to stop then.
     std::string act(const std::string& line) {
+        std::istringstream words(line);
+        std::string command;
+        words >> command;
+        if (command == "stop-in") return files_.stop_in(number(words)), "";
+        const std::string answer = answer_to(command, words);
+        files_.go_on();
+        return answer;
+    }
+
+private:
+    std::string answer_to(const std::string& command, std::istringstream& words) {
         try {
-            std::istringstream words(line);
-            std::string command;
-            words >> command;
             return act(command, words);
         } catch (const LockedError& error) {
             return std::string("LockedError: ") + error.what();
@@ -116,8 +146,6 @@ public:
             return std::string("Error: ") + error.what();
         }
     }
-
-private:
     std::string act(const std::string& command, std::istringstream& words) {
         if (command == "read" || command == "write" || command == "empty") return open(command, words);
         if (command == "close") return close(), "";
@@ -135,11 +163,10 @@ private:
         if (command == "drop") return snapshots_.erase(snapshots_.begin()), "";
         if (command == "check-snapshots") return check_snapshots();
         if (command == "verify") return verify();
-        if (command == "calls") return std::to_string(files_.calls);
-        if (command == "stop-in") return files_.stop_at = files_.calls + number(words), "";
+        if (command == "calls") return std::to_string(files_.calls());
         if (command == "info") return info();
         if (command == "user") return become(static_cast<uid_t>(number(words))), "";
-        if (command == "at") return hook_ = {word(words), word(words)}, "";
+        if (command == "at") return hook_ = {word(words), word(words), number(words)}, "";
         return "no command " + command;
     }
     static std::uint64_t number(std::istringstream& words) {
@@ -215,31 +242,68 @@ private:
     static void become(uid_t user) {
         if (::setgid(user) != 0 || ::setuid(user) != 0) throw StorageError("setuid", errno);
     }
-    /// "at begins kill" or "at ends stop".
+    /// "at begins kill", "at ends stop", or "at begins wait 2", which is the second checkpoint from now on, and
+    /// only its own thread that waits, for good; then there is a file "waits" beside the store.
     void on_checkpoint(storage::StoreOptions::Checkpoint what) {
         using enum storage::StoreOptions::Checkpoint;
         const char* name = what == starts ? "starts" : what == begins ? "begins" : "ends";
-        if (hook_.first == name) ::raise(hook_.second == "kill" ? SIGKILL : SIGSTOP);
+        if (hook_.at != name || --hook_.left > 0) return;
+        if (hook_.does != "wait") return void(::raise(hook_.does == "kill" ? SIGKILL : SIGSTOP));
+        std::ofstream(path_.parent_path() / "waits");
+        for (;;) ::pause();
     }
 
     fs::path path_;
     StoppingFileSystem files_;
-    std::pair<std::string, std::string> hook_;
+    struct Hook {
+        std::string at, does;
+        std::uint64_t left = 1;
+    } hook_;
     std::shared_ptr<storage::Store> engine_;
     std::optional<pyrsistence::Store> store_;
     std::vector<std::pair<std::unique_ptr<pyrsistence::Store>, std::uint64_t>> snapshots_;
 };
 
+/// What the threads of a process do, as far as the system tells.
+inline std::string describe_threads(pid_t pid) {
+    std::ostringstream text;
+    std::error_code error;
+    for (const auto& thread : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task", error)) {
+        text << "\n  thread " << thread.path().filename().string();
+        for (const char* file : {"comm", "wchan", "syscall"}) {
+            std::string line;
+            std::getline(std::ifstream(thread.path() / file), line);
+            text << ", " << file << " " << line;
+        }
+        std::ifstream status(thread.path() / "status");
+        for (std::string line; std::getline(status, line);) {
+            if (line.starts_with("State:")) text << ", " << line;
+        }
+    }
+    return text.str();
+}
+
+/// As fork(), into new namespaces of these kinds (CLONE_NEWPID and the like). Minus one if that is not allowed.
+inline pid_t fork_into(unsigned long namespaces) {
+    if (namespaces == 0) return ::fork();
+    return static_cast<pid_t>(::syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+}
+
 class Puppet {
 public:
     /// What a command may take on a busy machine before the test gives up.
-    static constexpr auto kPatience = 120s;
+    static inline std::chrono::seconds patience{40};
 
-    explicit Puppet(const fs::path& path) {
+    explicit Puppet(const fs::path& path, unsigned long namespaces = 0) {
         int ends[2];
         if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) throw StorageError("socketpair", errno);
-        pid_ = ::fork();
+        const pid_t parent = ::getpid();
+        pid_ = fork_into(namespaces);
+        if (pid_ < 0) throw StorageError("fork", errno);
         if (pid_ == 0) {
+            ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+            const bool orphan = namespaces == 0 && ::getppid() != parent;
+            if (orphan) ::_exit(1);
             ::close(ends[0]);
             serve(path, ends[1]);
         }
@@ -258,9 +322,12 @@ public:
         start(command);
         return answer();
     }
-    void start(const std::string& command) { (void)!::send(socket_, command.data(), command.size(), MSG_NOSIGNAL); }
+    void start(const std::string& command) {
+        command_ = command;
+        (void)!::send(socket_, command.data(), command.size(), MSG_NOSIGNAL);
+    }
     std::string answer() {
-        for (const auto end = std::chrono::steady_clock::now() + kPatience; std::chrono::steady_clock::now() < end;) {
+        for (const auto end = std::chrono::steady_clock::now() + patience; std::chrono::steady_clock::now() < end;) {
             if (pollfd one{socket_, POLLIN, 0}; ::poll(&one, 1, 1) > 0) return receive();
             int status = 0;
             if (alive_ && ::waitpid(pid_, &status, WNOHANG | WUNTRACED) == pid_) {
@@ -269,6 +336,7 @@ public:
                 status_ = status;
             }
         }
+        give_up();
         return "no answer";
     }
     /// Whether the answer is there already.
@@ -294,6 +362,13 @@ public:
     int status() const { return status_; }
 
 private:
+    /// A test waits for its first missing answer for long, the machine may be busy; then it shall end soon.
+    void give_up() {
+        ADD_FAILURE() << "no answer to '" << command_ << "' within " << patience.count() << " s from process " << pid_
+                      << describe_threads(pid_);
+        patience = 1s;
+        kill();
+    }
     std::string receive() {
         std::array<char, 4096> text;
         const ssize_t count = ::recv(socket_, text.data(), text.size(), 0);
@@ -316,6 +391,48 @@ private:
     int socket_;
     bool alive_ = true;
     int status_ = 0;
+    std::string command_;  ///< the last one
+};
+
+/// The command did what it should.
+inline void fine(const std::string& answer) { EXPECT_EQ(answer, ""); }
+
+inline void churn(Puppet& writer, int rounds = 3) {
+    for (int i = 0; i < rounds; ++i) {
+        fine(writer("step 15"));
+        fine(writer("checkpoint"));
+    }
+}
+
+/// Puppets that open one store.
+class PuppetTest : public ::testing::Test {
+protected:
+    std::unique_ptr<Puppet> puppet(unsigned long namespaces = 0) {
+        return std::make_unique<Puppet>(path_, namespaces);
+    }
+    std::unique_ptr<Puppet> writer(std::uint64_t steps = 100, unsigned long namespaces = 0) {
+        auto made = puppet(namespaces);
+        fine((*made)("write 65536"));
+        fine((*made)("step " + std::to_string(steps)));
+        return made;
+    }
+    std::unique_ptr<Puppet> reader(unsigned long namespaces = 0) {
+        auto made = puppet(namespaces);
+        fine((*made)("read"));
+        return made;
+    }
+    struct Figures {
+        std::uint64_t readers, data_bytes, oldest_reader, checkpoint;
+    };
+    static Figures figures(Puppet& of) {
+        Figures result{};
+        std::istringstream(of("info")) >> result.readers >> result.data_bytes >> result.oldest_reader >>
+            result.checkpoint;
+        return result;
+    }
+
+    TempDir dir_{true};
+    fs::path path_ = dir_ / "store";
 };
 
 }  // namespace pyrsistence::test
