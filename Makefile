@@ -7,6 +7,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 # Tests multiply their numbers of random operations by this; see CONTRIBUTING.md.
 SANITIZE_SCALE ?= 0.1
+THREADS_SCALE ?= 0.1
 
 # Tools that setup puts into .venv are found there; everything else where it was.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -16,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 CPP_TMPDIR ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 VENV_PYTHON := .venv/bin/python
-SUITES := check-layers test-consumer test-cpp test-sanitize test-python
+SUITES := check-layers test-consumer test-cpp test-sanitize test-threads test-python
 # What the installed Python package is made from.
 PACKAGE_SOURCES = $(shell find include src bindings python/pyrsistence cmake CMakeLists.txt pyproject.toml \
                     -type f -not -name '*.pyc' -not -name _core.pyi)
@@ -48,6 +49,16 @@ test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBe
 	    ASAN_OPTIONS=$${ASAN_OPTIONS:-handle_sigbus=0:strict_string_checks=1} \
 	    UBSAN_OPTIONS=$${UBSAN_OPTIONS:-print_stacktrace=1} \
 	    TMPDIR=$(CPP_TMPDIR) ctest --test-dir build-sanitize --output-on-failure --parallel $(JOBS) --no-tests=error
+
+test-threads: setup  ## Run the C++ tests that have threads with ThreadSanitizer
+	@tools/fixed_addresses.sh true
+	@cmake -S . -B build-threads --log-level=WARNING -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DPYRSISTENCE_SANITIZE=thread -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+	@cmake --build build-threads --target pyrsistence_tests --parallel $(JOBS)
+	@PYRSISTENCE_TEST_SCALE=$${PYRSISTENCE_TEST_SCALE:-$(THREADS_SCALE)} \
+	    TSAN_OPTIONS="handle_sigbus=0:second_deadlock_stack=1:suppressions='$(CURDIR)/tests/cpp/thread_sanitizer.supp':$${TSAN_OPTIONS-}" \
+	    TMPDIR=$(CPP_TMPDIR) tools/fixed_addresses.sh ctest --test-dir build-threads --output-on-failure \
+	    --parallel $(JOBS) --no-tests=error
 
 test-python: setup .venv/.installed  ## Run the Python tests against the installed package
 	@$(VENV_PYTHON) -m pytest tests/python

@@ -209,9 +209,11 @@ void Store::with_checkpoint(const std::function<void(os::File&, const Meta&)>& u
     Guard lock = enter_alone();
     if (dirty()) checkpoint_and_wait(lock);
     const Meta meta = meta_;
-    hold(meta.pages.epoch);
+    std::vector<std::uint64_t> epochs{meta.pages.epoch};
+    for (const NamedSnapshot& one : named_) epochs.push_back(one.pages.epoch);
+    for (const std::uint64_t epoch : epochs) hold(epoch);
     const auto error = without_lock(lock, copying_, [&] { use(*data_, meta); });
-    let_go(meta.pages.epoch);
+    for (const std::uint64_t epoch : epochs) let_go(epoch);
     if (error) std::rethrow_exception(error);
 }
 

@@ -244,9 +244,25 @@ std::pair<Meta, std::optional<ReaderTable::Slot>> Store::hold_checkpoint() const
     }
 }
 
+/// The same with the named snapshots that it lists.
+std::pair<Meta, std::vector<ReaderTable::Slot>> Store::hold_checkpoint_with_snapshots() const {
+    for (;;) {
+        auto [meta, slot] = hold_checkpoint();
+        std::vector<ReaderTable::Slot> slots;
+        if (!slot) return {meta, std::move(slots)};
+        slots.push_back(std::move(*slot));
+        try {
+            for (const NamedSnapshot& one : read_snapshots(*data_, meta)) slots.push_back(table_->hold(one.pages.epoch));
+        } catch (const CorruptionError&) {
+            // Whoever reads the table will say so, unless it only was replaced.
+        }
+        if (Meta::read(*data_, path_.string()).checkpoint == meta.checkpoint) return {meta, std::move(slots)};
+    }
+}
+
 void Store::with_last_checkpoint(const std::function<void(os::File&, const Meta&)>& use) {
     Guard lock = enter();
-    const auto held = hold_checkpoint();
+    const auto held = hold_checkpoint_with_snapshots();
     if (!table_ && needs_recovery(held.first)) {
         throw ReadOnlyError(path_.string() + ": its log is newer than its last checkpoint; open it for writing first");
     }

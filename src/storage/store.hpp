@@ -167,8 +167,8 @@ public:
     void check(const std::function<void(Pager&, const std::byte* root, const Mark&)>& walk);
     /// Copies a checkpoint of everything so far, named snapshots included, into a new or empty directory.
     void backup(const os::fs::path& to, const Progress& progress);
-    /// Calls `use(file, meta)` with a durable checkpoint of everything so far that stays readable meanwhile,
-    /// without the lock; read-only, with the last one there is. Not within a transaction.
+    /// Calls `use(file, meta)` with a durable checkpoint of everything so far that stays readable meanwhile, as do
+    /// the named snapshots that it lists, without the lock; read-only, with the last one there is. Not within a transaction.
     void with_checkpoint(const std::function<void(os::File& data, const Meta& meta)>& use);
 
     /// Called around waiting for a checkpoint, without the store's lock: the Python binding
@@ -317,6 +317,7 @@ private:
     void require_same_files() const;
     void look_at(const Meta& meta, const View& view, const PagerState& state, std::optional<ReaderTable::Slot> slot);
     std::pair<Meta, std::optional<ReaderTable::Slot>> hold_checkpoint() const;
+    std::pair<Meta, std::vector<ReaderTable::Slot>> hold_checkpoint_with_snapshots() const;
     void with_last_checkpoint(const std::function<void(os::File&, const Meta&)>& use);
     std::shared_ptr<const Snapshot> reader_snapshot(Guard& lock);
     std::shared_ptr<const Snapshot> named_for_reader(Guard& lock, std::string_view name);

@@ -160,6 +160,7 @@ public:
 
     HookSlot hook;
     bool track_power = false;  ///< remember what is durable; for small stores
+    bool foreign = false;      ///< data files claim to be others: a store opened here is not shared with one elsewhere
 
     /// Nothing is written while the result lives, except through mappings.
     std::unique_lock<std::shared_mutex> stand_still() { return std::unique_lock(gate_); }
@@ -248,7 +249,11 @@ public:
     }
     bool try_lock(std::uint64_t offset, os::Lock lock) override { return file_->try_lock(offset, lock); }
     void unlock(std::uint64_t offset) override { file_->unlock(offset); }
-    Identity identity() const override { return file_->identity(); }
+    Identity identity() const override {
+        Identity own = file_->identity();
+        if (owner_.foreign && path_.filename() == "data") own.inode = ~own.inode;
+        return own;
+    }
     void abandon() noexcept override { file_->abandon(); }
 
 private:

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <thread>
 
+#include "containers/elsewhere.hpp"
 #include "containers/world.hpp"
 
 namespace pyrsistence::test {
@@ -129,6 +130,41 @@ TEST_F(BackupTest, ACheckpointThatEndsMeanwhileIsNotInIt) {
     copy.close();
     const auto data = os::FileSystem::posix().open(backup_ / "data", os::Access::read_only);
     EXPECT_GE(storage::Meta::read(*data, "the backup").checkpoint, 3u);
+}
+
+/// Pages of a named snapshot that was deleted after the backup began were used again before they had been copied.
+TEST_F(BackupTest, ASnapshotThatIsDeletedMeanwhileIsInIt) {
+    for (const bool by_reader : {false, true}) {
+        OpenStore<Store> open(path_, &files_, kMedium);
+        RawList list(*open, "l");
+        fill(list, 1000, 1);
+        open->keep_snapshot("s");
+        fill(list, 1000, 1000);
+        open->checkpoint();
+        Elsewhere reader(path_);
+        const auto delete_it = [&](Call call, const fs::path& path) {
+            if (call != Call::create || path != backup_ / "data.new") return;
+            open->delete_snapshot("s");
+            for (std::uint64_t i = 2; i < 5; ++i) {
+                fill(list, 1000, 1000 * i);
+                open->checkpoint();
+            }
+        };
+        (by_reader ? reader.files : files_).hook = delete_it;
+        if (by_reader) reader.backup(backup_);
+        else open->backup(backup_);
+        files_.hook = nullptr;
+        EXPECT_TRUE(open->snapshots().empty());
+        {
+            Store copy(backup_);
+            EXPECT_EQ(copy.verify().fault_count, 0u);
+            EXPECT_TRUE(filled(RawList(copy, "l"), 1000, 1000));
+            EXPECT_TRUE(filled(RawList(backup_, {.name = "l", .at = "s"}), 1000, 1));
+        }
+        fs::remove_all(backup_);
+        open->checkpoint();
+        open->check();  // all of its pages are free again
+    }
 }
 
 /// A writer whose operation went into a checkpoint waited for the backup to end, and whoever told the user of the
