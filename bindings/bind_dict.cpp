@@ -176,10 +176,11 @@ PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     if (overrides_get(self) || overrides_set(self)) return generic("generic_pop", self, args, count);
     const Collection& dict = collection_of(self);
     Buffer identity, value;
-    if (find(dict, args[0], identity, value)) {
+    dict.serializer().encode_lookup(args[0], identity);
+    for (; Dict(dict)->get(identity, value); checked(PyErr_CheckSignals())) {
         nb::object popped = dict.serializer().decode_value(value);
-        Dict(dict)->erase(identity);
-        return popped.release().ptr();
+        // False if another thread, or the unpickler, took or replaced it meanwhile.
+        if (Dict(dict)->erase(identity, value)) return popped.release().ptr();
     }
     if (count == 1) raise_key_error(args[0]);
     return Py_NewRef(args[1]);
@@ -189,19 +190,21 @@ PyObject* popitem(PyObject* self, PyObject*) {
     if (overrides_get(self) || overrides_set(self)) return generic("generic_popitem", self, nullptr, 0);
     const Collection& dict = collection_of(self);
     Chunk chunk;
-    {
-        const Dict engine(dict);
-        engine->read_back(engine->next_id(), 1, chunk);
+    for (;; checked(PyErr_CheckSignals())) {
+        {
+            const Dict engine(dict);
+            engine->read_back(engine->next_id(), 1, chunk);
+        }
+        if (chunk.items.empty()) {
+            PyErr_SetString(PyExc_KeyError, "popitem(): dictionary is empty");
+            raise_pending();
+        }
+        const codec::EntryView entry = codec::split_entry(chunk.entry(0));
+        const nb::object key = dict.serializer().decode_key(entry.identity, entry.key);
+        const nb::object value = dict.serializer().decode_value(entry.value);
+        // False if another thread took or replaced it meanwhile.
+        if (Dict(dict)->erase(entry.identity, entry.value)) return PyTuple_Pack(2, key.ptr(), value.ptr());
     }
-    if (chunk.items.empty()) {
-        PyErr_SetString(PyExc_KeyError, "popitem(): dictionary is empty");
-        raise_pending();
-    }
-    const codec::EntryView entry = codec::split_entry(chunk.entry(0));
-    const nb::object key = dict.serializer().decode_key(entry.identity, entry.key);
-    const nb::object value = dict.serializer().decode_value(entry.value);
-    Dict(dict)->erase(entry.identity);
-    return PyTuple_Pack(2, key.ptr(), value.ptr());
 }
 
 PyObject* setdefault(PyObject* self, PyObject* const* args, Py_ssize_t count) {

@@ -25,14 +25,9 @@ nb::object generic(const char* method, PyObject* self, PyObject* const* args = n
 
 // --- native operations on one item
 
-constexpr std::uint64_t kNone = UINT64_MAX;
-
-/// kNone if the index lies outside.
-std::uint64_t rank_of(const RawList& list, Py_ssize_t index) {
-    if (index >= 0) return static_cast<std::uint64_t>(index);
-    const std::uint64_t from_end = std::uint64_t{0} - static_cast<std::uint64_t>(index);
-    const std::uint64_t size = list.size();
-    return from_end > size ? kNone : size - from_end;
+Rank rank_of(Py_ssize_t index) {
+    const auto number = static_cast<std::uint64_t>(index);
+    return index >= 0 ? Rank(number) : Rank::end_minus(std::uint64_t{0} - number);
 }
 
 /// May run __index__. As in list, `overflow` is OverflowError for the arguments of methods.
@@ -53,11 +48,7 @@ Py_ssize_t index_from(PyObject* object, PyObject* overflow = PyExc_IndexError) {
 PyObject* get(PyObject* self, Py_ssize_t index) {
     const Collection& list = collection_of(self);
     Buffer item;
-    const bool found = [&] {
-        const ListUse use(list);
-        return use->get(rank_of(*use, index), item);
-    }();
-    if (!found) [[unlikely]] raise_index_error("list index out of range");
+    if (!ListUse(list)->get(rank_of(index), item)) [[unlikely]] raise_index_error("list index out of range");
     return list.serializer().decode_value(item).release().ptr();
 }
 
@@ -65,37 +56,26 @@ void set(PyObject* self, Py_ssize_t index, PyObject* value) {
     const Collection& list = collection_of(self);
     Buffer item;
     list.serializer().encode_value(value, item);
-    const bool found = [&] {
-        const ListUse use(list);
-        return use->set(rank_of(*use, index), item);
-    }();
-    if (!found) [[unlikely]] raise_index_error("list assignment index out of range");
+    if (ListUse(list)->set(rank_of(index), item)) [[likely]] return;
+    raise_index_error("list assignment index out of range");
 }
 
 void erase(PyObject* self, Py_ssize_t index) {
-    const bool found = [&] {
-        const ListUse use(collection_of(self));
-        return use->erase(rank_of(*use, index));
-    }();
-    if (!found) raise_index_error("list assignment index out of range");
+    if (!ListUse(collection_of(self))->erase(rank_of(index))) raise_index_error("list assignment index out of range");
 }
 
 /// Removes the item before it is decoded, so that no two threads get the same one.
 nb::object take(PyObject* self, Py_ssize_t index) {
     const Collection& list = collection_of(self);
     Buffer item;
-    std::uint64_t rank, count;
-    {
-        const ListUse use(list);
-        count = use->size();
-        rank = rank_of(*use, index);
-        if (!use->pop(rank, item)) rank = kNone;
+    if (!ListUse(list)->pop(rank_of(index), item)) {
+        raise_index_error(size(self) == 0 ? "pop from empty list" : "pop index out of range");
     }
-    if (rank == kNone) raise_index_error(count == 0 ? "pop from empty list" : "pop index out of range");
     try {
         return list.serializer().decode_value(item);
     } catch (...) {  // what cannot be decoded is not lost
-        ListUse(list)->insert(rank, item);
+        const auto behind = std::uint64_t{0} - static_cast<std::uint64_t>(index) - 1;
+        ListUse(list)->insert(index >= 0 ? rank_of(index) : Rank::end_minus(behind), item);
         throw;
     }
 }
@@ -203,9 +183,7 @@ PyObject* insert(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     const Collection& list = collection_of(self);
     Buffer item;
     list.serializer().encode_value(args[1], item);
-    const ListUse use(list);
-    const std::uint64_t rank = rank_of(*use, index);
-    use->insert(rank == kNone ? 0 : rank, item);
+    ListUse(list)->insert(rank_of(index), item);
     Py_RETURN_NONE;
 }
 
@@ -217,10 +195,12 @@ PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 PyObject* remove(PyObject* self, PyObject* value) {
     if (!is_plain(self)) return generic("remove", self, &value, 1).release().ptr();
-    const std::optional<std::uint64_t> rank = Search(self, value).next();
-    if (!rank) raise(PyExc_ValueError, "list.remove(x): x not in list");
-    ListUse(collection_of(self))->erase(*rank);
-    Py_RETURN_NONE;
+    // Another thread, or the __eq__ of an item, may change the list between the search and the end.
+    for (Buffer item;; checked(PyErr_CheckSignals())) {
+        const std::optional<std::uint64_t> rank = Search(self, value).next(&item);
+        if (!rank) raise(PyExc_ValueError, "list.remove(x): x not in list");
+        if (ListUse(collection_of(self))->erase(*rank, item)) Py_RETURN_NONE;
+    }
 }
 
 /// One end of index(value, start, stop). May run __index__.
@@ -234,9 +214,7 @@ Py_ssize_t search_bound(PyObject* bound) {
 }
 
 std::uint64_t clamped_rank(PyObject* self, Py_ssize_t index) {
-    const ListUse use(collection_of(self));
-    const std::uint64_t rank = rank_of(*use, index);
-    return rank == kNone ? 0 : rank;
+    return rank_of(index).in(index < 0 ? size(self) : 0, 0);
 }
 
 PyObject* index(PyObject* self, PyObject* const* args, Py_ssize_t count) {

@@ -90,9 +90,11 @@ PyObject* exit(PyObject* self, PyObject* args) {
     PyObject *type = Py_None, *value = Py_None, *traceback = Py_None;
     if (!PyArg_ParseTuple(args, "|OOO:__exit__", &type, &value, &traceback)) raise_pending();
     const std::unique_ptr<Transaction> transaction = end(self);
-    const WithoutGil released;
-    if (type == Py_None) transaction->commit();
-    else transaction->roll_back();
+    {
+        const WithoutGil released;
+        if (type == Py_None) transaction->commit();
+        else transaction->roll_back();
+    }
     return Py_NewRef(Py_False);
 }
 

@@ -154,10 +154,7 @@ Progress progress_to(PyObject* callable);
 template <class Raw>
 class Use {
 public:
-    explicit Use(const Collection& collection) : session_(collection.session()) {
-        if (storage::Store::open_transactions() > 0) [[unlikely]] storage::Caller::set_task(present_task());
-        ++session_.users;
-    }
+    explicit Use(const Collection& collection) : session_(enter(collection)) { ++session_.users; }
     ~Use() { --session_.users; }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
@@ -174,6 +171,12 @@ public:
     }
 
 private:
+    /// The session last: asking for the task may run user code, which may close the object.
+    static Session& enter(const Collection& collection) {
+        if (storage::Store::open_transactions() > 0) [[unlikely]] storage::Caller::set_task(present_task());
+        return collection.session();
+    }
+
     Session& session_;
 };
 

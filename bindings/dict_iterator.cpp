@@ -44,7 +44,7 @@ private:
     nb::object dict_;  ///< null when there is nothing more to come
     Part part_;
     bool backwards_;
-    bool decoding_ = false;
+    bool running_ = false;
     std::uint64_t serial_;  ///< of the session that the ids belong to
     EntryId limit_;         ///< next id of the dict when the iteration began
     EntryId next_;          ///< where the chunk begins
@@ -102,19 +102,20 @@ PyObject* DictIterator::decode(const codec::EntryView& entry) const {
 
 PyObject* DictIterator::next() {
     if (!dict_.is_valid()) return nullptr;
-    // Unpicklers and destructors may come back here while the chunk is being read.
-    if (decoding_) raise(PyExc_ValueError, "this iterator is already executing");
+    // Unpicklers and destructors may come back here while the chunk is being read, and other threads also while
+    // this one waits for the store.
+    if (running_) raise(PyExc_ValueError, "this iterator is already executing");
+    struct Running {
+        bool& flag;
+        explicit Running(bool& flag) : flag(flag) { flag = true; }
+        ~Running() { flag = false; }
+    };
+    const Running running(running_);
     if (!fetch()) {
         const nb::object dict = std::move(dict_);
         return nullptr;
     }
     const codec::EntryView entry = codec::split_entry(chunk_.entry(index_++));
-    struct Decoding {
-        bool& flag;
-        explicit Decoding(bool& flag) : flag(flag) { flag = true; }
-        ~Decoding() { flag = false; }
-    };
-    const Decoding decoding(decoding_);
     return decode(entry);
 }
 

@@ -66,7 +66,8 @@ private:
 class Search {
 public:
     Search(PyObject* self, PyObject* value, std::uint64_t first = 0, std::uint64_t end = UINT64_MAX);
-    std::optional<std::uint64_t> next();
+    /// Copies the item found, if there is a place for it.
+    std::optional<std::uint64_t> next(Buffer* found = nullptr);
 
 private:
     bool matches(Bytes item) const;

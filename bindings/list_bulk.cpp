@@ -52,20 +52,15 @@ void append_items(PyObject* from, std::uint64_t count, PyObject* to) {
 
 // ---- sort ----
 
-/// The items, the objects that they are compared by, and the state of the list they were read in.
+/// The items, the objects that they are compared by, and the session they were read in.
 struct Snapshot {
     ItemPool items;
     nb::object keys;
     std::uint64_t serial;
-    std::uint64_t version;
 };
 
 void read_all(PyObject* self, PyObject* key, Snapshot& snapshot) {
-    {
-        const ListUse use(collection_of(self));
-        snapshot.serial = use.serial();
-        snapshot.version = use->version();
-    }
+    snapshot.serial = ListUse(collection_of(self)).serial();
     snapshot.keys = own(PyList_New(0));
     Cursor cursor(0, size(self), Cursor::Direction::forward, kChunkItems);
     Bytes item;
@@ -110,12 +105,12 @@ std::vector<Bytes> reorder(const ItemPool& items, const nb::object& ranks) {
     return sorted;
 }
 
-/// False if the list is not as it was. The GIL is kept, so that no thread changes it in between.
+/// False if the list is not as it was.
 bool store_sorted(PyObject* self, const Snapshot& snapshot, const std::vector<Bytes>& sorted) {
+    const std::vector<Bytes> before = snapshot.items.views();
     const ListUse use(collection_of(self));
-    if (use.serial() != snapshot.serial || use->version() != snapshot.version) return false;
-    use->replace_slice(0, sorted.size(), sorted);
-    return true;
+    if (use.serial() != snapshot.serial) return false;
+    return use.without_gil([&](RawList& list) { return list.exchange(before, sorted); });
 }
 
 void sort_by_overrides(PyObject* self, PyObject* key, bool reverse) {

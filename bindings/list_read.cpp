@@ -32,19 +32,23 @@ std::uint8_t tag_of(Bytes item) noexcept { return item.empty() ? 0 : static_cast
 
 nb::object decode(PyObject* self, Bytes item) { return collection_of(self).serializer().decode_value(item); }
 
+/// Another thread that uses this cursor, too, may go on with it while this one waits for the store.
 bool Cursor::refill(const ListUse& use, bool fresh) {
     // Each change makes the items read ahead worthless: begin with few of them again.
     if (!fresh && serial_ != 0) ahead_ = 0;
     ahead_ = std::clamp<std::size_t>(2 * ahead_, 1, kMostAhead);
-    const std::size_t count = std::min<std::uint64_t>(ahead_, remaining());
     const bool forward = direction_ == Direction::forward;
-    if (forward) use->read(first_, count, chunk_);
-    else use->read_back(end_, count, chunk_);
-    at_ = 0;
-    serial_ = use.serial();
-    const std::uint64_t wanted = forward ? first_ : end_ - 1;
-    if (!chunk_.items.empty() && chunk_.items[0].key == wanted) return true;
-    finish();  // the list has become shorter
+    while (remaining() > 0) {
+        const std::size_t count = std::min<std::uint64_t>(ahead_, remaining());
+        const std::uint64_t place = position(), wanted = forward ? place : place - 1;
+        if (forward) use->read(place, count, chunk_);
+        else use->read_back(place, count, chunk_);
+        at_ = 0;
+        serial_ = use.serial();
+        if (position() != place) continue;
+        if (!chunk_.items.empty() && chunk_.items[0].key == wanted) return true;
+        finish();  // the list has become shorter
+    }
     return false;
 }
 
@@ -55,9 +59,10 @@ Search::Search(PyObject* self, PyObject* value, std::uint64_t first, std::uint64
     if (encode_native(value, needle_, obstacle)) family_ = family_of(tag_of(needle_));
 }
 
-std::optional<std::uint64_t> Search::next() {
+std::optional<std::uint64_t> Search::next(Buffer* found) {
     Bytes item;
     while (cursor_.next(collection_of(self_), item)) {
+        if (found != nullptr) found->assign(item);
         poll_.step();
         if (matches(item)) return cursor_.position() - 1;
     }

@@ -72,27 +72,33 @@ void encode_all(PyObject* self, PyObject* values, const char* complaint, ItemPoo
     if (PyErr_Occurred()) raise_pending();
 }
 
-void replace(PyObject* self, Bounds bounds, const ItemPool& pool) {
-    const std::vector<Bytes> items = pool.views();
+/// Fits the bounds to the list and calls action(list, fitted, count, size) until it returns true: other threads
+/// may change the size in between, even if this one keeps the GIL. Returns how many items the slice has.
+template <class Action>
+std::uint64_t on_slice(PyObject* self, const Bounds& bounds, std::size_t others, Action action) {
     const ListUse use(collection_of(self));
-    const std::uint64_t count = bounds.fit(use->size());
-    const auto first = static_cast<std::uint64_t>(bounds.start);
-    const auto action = [&](RawList& list) { list.replace_slice(first, count, items); };
-    if (items.size() + count > kBulk) use.without_gil(action);
-    else action(*use);
+    for (;;) {
+        Bounds fitted = bounds;
+        const std::uint64_t size = use->size(), count = fitted.fit(size);
+        const auto act = [&](RawList& list) { return action(list, fitted, count, size); };
+        if (count + others > kBulk ? use.without_gil(act) : act(*use)) return count;
+    }
+}
+
+void replace(PyObject* self, const Bounds& bounds, const ItemPool& pool) {
+    const std::vector<Bytes> items = pool.views();
+    on_slice(self, bounds, items.size(), [&](RawList& list, const Bounds& fitted, std::uint64_t count, std::uint64_t size) {
+        return list.replace_slice(static_cast<std::uint64_t>(fitted.start), count, items, size);
+    });
 }
 
 /// Returns how many items the slice has; nothing is set unless there are as many in the pool.
 std::uint64_t set_extended(PyObject* self, const Bounds& bounds, const ItemPool& pool) {
     const std::vector<Bytes> items = pool.views();
-    const ListUse use(collection_of(self));
-    for (;;) {
-        Bounds fitted = bounds;
-        const std::uint64_t count = fitted.fit(use->size());
-        if (count != items.size() || count == 0) return count;
-        // False if another thread shortened the list while this one waited for a checkpoint.
-        if (use->set_slice(static_cast<std::uint64_t>(fitted.start), fitted.step, items)) return count;
-    }
+    return on_slice(self, bounds, 0, [&](RawList& list, const Bounds& fitted, std::uint64_t count, std::uint64_t size) {
+        return count != items.size() || count == 0 ||
+               list.set_slice(static_cast<std::uint64_t>(fitted.start), fitted.step, items, size);
+    });
 }
 
 }  // namespace
@@ -122,12 +128,11 @@ void set_slice(PyObject* self, PyObject* slice, PyObject* values) {
 }
 
 void delete_slice(PyObject* self, PyObject* slice) {
-    Bounds bounds(slice);
-    const ListUse use(collection_of(self));
-    const SliceRange range = ascending(bounds, bounds.fit(use->size()));
-    const auto action = [&](RawList& list) { list.erase_slice(range.first, range.step, range.count); };
-    if (range.count > kBulk) use.without_gil(action);
-    else action(*use);
+    const Bounds bounds(slice);
+    on_slice(self, bounds, 0, [](RawList& list, const Bounds& fitted, std::uint64_t count, std::uint64_t size) {
+        const SliceRange range = ascending(fitted, count);
+        return list.erase_slice(range.first, range.step, range.count, size);
+    });
 }
 
 }  // namespace pyrsistence::bindings::list

@@ -1,8 +1,8 @@
 // Dict<K, V>: a map in a directory on disk, in insertion order; what Python's EMDict writes, this reads, and
 // the reverse, as long as Codec<K> and Codec<V> know the types.
 //
-// Thread safety: several threads may read one Dict at once; a change excludes everything else on the
-// same object. An iterator belongs to one thread and must not outlive its Dict.
+// Thread safety: as of a Handle. An iterator belongs to one thread and must not outlive its Dict; others may
+// change the dict meanwhile.
 // Durability: an operation that has returned survives the death of the process; sync(),
 // checkpoint() and close() survive power loss.
 #pragma once

@@ -1,8 +1,14 @@
 // A handle on a store: what a store of many containers and each container have in common, from opening
 // and closing to transactions and snapshots.
 //
-// Thread safety: several threads may use one handle at once; opening and closing it exclude everything else.
-// Different objects may be used freely, also on the same store.
+// Thread safety: several threads may use one handle at once, for whatever they like: each operation happens at one
+// moment, and changes wait for each other. Opening, closing, moving and destroying a handle exclude everything else
+// on it. Different objects may be used freely, also on the same store, and opened and closed beside each other.
+// What takes several operations (an iteration, edit(), a read before a write) is one only in a transaction, or when
+// it reads a snapshot. refresh() is seen by every handle of the process on that store.
+// Callbacks (Progress) run without any lock and may use the store; they must not close the handle.
+// A transaction belongs to its thread: others read the state before it, and wait when they change something, so
+// that a thread within one must not wait for them.
 // Durability: an operation that has returned survives the death of the process; sync(), checkpoint(), close()
 // and a durable transaction survive power loss.
 #pragma once
@@ -117,7 +123,7 @@ public:
     virtual Info info() const;
     /// Throws CorruptionError unless every invariant of the whole store holds. O(n).
     void check() const;
-    /// Counts the changes of the store since it was opened; constant for a snapshot.
+    /// Counts the changes of the store since it was opened; constant for a snapshot. Never goes back.
     std::uint64_t version() const;
 
     /// See Transaction: `auto transaction = store.transaction(); ...; transaction.commit();`

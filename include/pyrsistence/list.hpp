@@ -1,8 +1,8 @@
 // List<T>: a sequence in a directory on disk; what Python's EMList writes, this reads, and the reverse, as
 // long as Codec<T> knows the type. Every operation at any place is O(log n).
 //
-// Thread safety: several threads may read one List at once; a change excludes everything else on the
-// same object. An iterator belongs to one thread and must not outlive its List.
+// Thread safety: as of a Handle. An iterator belongs to one thread and must not outlive its List; others may
+// change the list meanwhile.
 // Durability: an operation that has returned survives the death of the process; sync(),
 // checkpoint() and close() survive power loss.
 #pragma once
@@ -84,7 +84,11 @@ public:
     reference operator[](size_type index) { return reference(Place{this, index}); }
     T operator[](size_type index) const { return at(index); }
     T front() const { return at(0); }
-    T back() const { return at(size() - 1); }
+    T back() const {
+        Buffer item;
+        if (!RawList::get(Rank::end_minus(1), item)) throw_no_item(0);
+        return detail::decode_item<T>(item);
+    }
 
     // ---- Changes ----
 
@@ -95,8 +99,7 @@ public:
     /// Removes and returns the last item.
     T pop_back() {
         Buffer item;
-        const size_type count = size();
-        if (count == 0 || !RawList::pop(count - 1, item)) throw_no_item(0);
+        if (!RawList::pop(Rank::end_minus(1), item)) throw_no_item(0);
         return detail::decode_item<T>(item);
     }
     /// Inserts before `index`; size() appends.

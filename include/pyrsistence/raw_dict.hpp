@@ -41,6 +41,8 @@ public:
     bool insert(const DictEntry& entry, Buffer& existing);
     /// False if there is no such key.
     bool erase(Bytes identity);
+    /// The same, but only if the value is still this one.
+    bool erase(Bytes identity, Bytes value);
     /// Removes the key and copies its value; false if there is none.
     bool pop(Bytes identity, Buffer& value);
     /// Removes the last inserted entry and copies it; false if the dict is empty.

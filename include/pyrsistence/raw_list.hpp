@@ -2,37 +2,67 @@
 // place is O(log n). Items must not be empty.
 #pragma once
 
+#include <optional>
+#include <span>
+
 #include "pyrsistence/container.hpp"
 
 namespace pyrsistence {
 
+/// A place in a list, counted from the front, or from the end as it is when the operation happens.
+struct Rank {
+    std::uint64_t number;
+    bool from_end = false;
+
+    constexpr Rank(std::uint64_t number) : number(number) {}
+    /// 1 is the last item.
+    static constexpr Rank end_minus(std::uint64_t number) {
+        Rank rank(number);
+        rank.from_end = true;
+        return rank;
+    }
+    /// From the front of a list of `size` items; `otherwise` if it lies before the first one.
+    constexpr std::uint64_t in(std::uint64_t size, std::uint64_t otherwise = UINT64_MAX) const {
+        if (!from_end) return number;
+        return number <= size ? size - number : otherwise;
+    }
+};
+
 class RawList : public Container {
 public:
+    /// For operations on places that were computed from the size: if it is another one meanwhile, nothing happens.
+    using Size = std::optional<std::uint64_t>;
+
     explicit RawList(const std::filesystem::path& path, const Options& options = {});
     /// In a store that is open, or in a snapshot of it.
     RawList(const Handle& where, std::string_view name);
     /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
     RawList snapshot() const { return RawList(*this, Time::now); }
 
-    /// Copies the item at `rank`; false if rank >= size().
-    bool get(std::uint64_t rank, Buffer& item) const;
-    /// False if rank >= size().
-    bool set(std::uint64_t rank, Bytes item);
+    /// Copies the item at `rank`; false if there is none.
+    bool get(Rank rank, Buffer& item) const;
+    /// False if there is no such item.
+    bool set(Rank rank, Bytes item);
     void append(Bytes item);
     /// Inserts before `rank`; ranks past the end append.
-    void insert(std::uint64_t rank, Bytes item);
-    /// False if rank >= size().
-    bool erase(std::uint64_t rank);
-    /// Removes the item and copies it; false if rank >= size().
-    bool pop(std::uint64_t rank, Buffer& item);
+    void insert(Rank rank, Bytes item);
+    /// False if there is no such item.
+    bool erase(Rank rank);
+    /// The same, but only if the item is still this one.
+    bool erase(Rank rank, Bytes item);
+    /// Removes the item and copies it; false if there is none.
+    bool pop(Rank rank, Buffer& item);
 
     /// Removes `count` items at first, first + step, ... Atomic. REQUIRES: step > 0; ranks past the
-    /// end are ignored. O(count log n), or O(count / 500 * log n) if step is 1.
-    void erase_slice(std::uint64_t first, std::uint64_t step, std::uint64_t count);
-    /// Puts `items` in the place of `removed` items from `first` on. Atomic.
-    void replace_slice(std::uint64_t first, std::uint64_t removed, std::span<const Bytes> items);
-    /// Sets the items at first, first + step, ... Atomic. False, and nothing is set, unless all of them exist.
-    bool set_slice(std::uint64_t first, std::int64_t step, std::span<const Bytes> items);
+    /// end are ignored. O(count log n), or O(count / 500 * log n) if step is 1. False if it has not the size expected.
+    bool erase_slice(std::uint64_t first, std::uint64_t step, std::uint64_t count, Size expected = {});
+    /// Puts `items` in the place of `removed` items from `first` on. Atomic. False if it has not the size expected.
+    bool replace_slice(std::uint64_t first, std::uint64_t removed, std::span<const Bytes> items, Size expected = {});
+    /// Sets the items at first, first + step, ... Atomic. False, and nothing is set, unless all of them exist and it
+    /// has the size expected.
+    bool set_slice(std::uint64_t first, std::int64_t step, std::span<const Bytes> items, Size expected = {});
+    /// Replaces all items if they are still those `before`, else false. Atomic. O(n).
+    bool exchange(std::span<const Bytes> before, std::span<const Bytes> after);
     /// Atomic. O(n).
     void reverse();
     /// Atomic. O(pages).

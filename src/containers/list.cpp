@@ -24,6 +24,10 @@ using structures::Tree;
 
 Tree items(WriteStep& step, ContainerId container) { return ListRoot::items(step.pager(), step.change(container)); }
 
+std::uint64_t size_of(const WriteStep& step, ContainerId container) {
+    return ListRoot::items(step.pager(), step.root(container)).size();
+}
+
 void erase_slice(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t stride, std::uint64_t count) {
     while (count > 0) {
         step.next();
@@ -100,6 +104,31 @@ void commit_erase(WriteStep& step, ContainerId container, std::uint64_t first, s
     step.commit(record_header(ListOp::erase_slice, container).u48(first).u48(stride).u48(count));
 }
 
+/// In a step of Kind::batch, which it ends. REQUIRES: the items to be removed exist.
+void commit_replace(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t removed,
+                    std::span<const Bytes> items) {
+    const std::size_t kept = std::min<std::uint64_t>(removed, items.size());
+    for (std::size_t i = 0; i < items.size(); ++i) {
+        step.next();
+        if (i < kept) commit_set(step, container, first + i, items[i]);
+        else commit_insert(step, container, first + i, items[i]);
+    }
+    commit_erase(step, container, first + kept, 1, removed - kept);
+    step.commit_batch();
+}
+
+/// Whether the list consists of these items.
+bool holds(const Tree& tree, std::span<const Bytes> items) {
+    if (tree.size() != items.size()) return false;
+    bool same = true;
+    for (std::optional<std::uint64_t> at = 0; at && *at < items.size() && same;) {
+        at = tree.scan(*at, [&](std::uint64_t rank, const Record& record) {
+            return same = std::ranges::equal(tree.resolve(record), items[rank]);
+        });
+    }
+    return same;
+}
+
 /// Upper bound of what logging the items takes.
 std::size_t logged_size(std::span<const Bytes> items) {
     std::size_t size = 0;
@@ -117,77 +146,93 @@ RawList::RawList(const Handle& where, std::string_view name)
 
 RawList::RawList(const RawList& live, Time time) : Container(live, time) {}
 
-bool RawList::get(std::uint64_t rank, Buffer& item) const {
+bool RawList::get(Rank rank, Buffer& item) const {
     const ReadStep step = reading();
     const Tree tree = ListRoot::items(step.pager(), step.root(id_));
-    if (rank >= tree.size()) return false;
-    item.assign(tree.resolve(tree.at(rank)));
+    const std::uint64_t at = rank.in(tree.size());
+    if (at >= tree.size()) return false;
+    item.assign(tree.resolve(tree.at(at)));
     step.finish();
     return true;
 }
 
-bool RawList::set(std::uint64_t rank, Bytes item) {
+bool RawList::set(Rank rank, Bytes item) {
     WriteStep step(writable_store());
-    if (rank >= ListRoot::items(step.pager(), step.root(id_)).size()) return false;
-    commit_set(step, id_, rank, item);
+    const std::uint64_t size = size_of(step, id_), at = rank.in(size);
+    if (at >= size) return false;
+    commit_set(step, id_, at, item);
     return true;
 }
 
 void RawList::append(Bytes item) { insert(UINT64_MAX, item); }
 
-void RawList::insert(std::uint64_t rank, Bytes item) {
+void RawList::insert(Rank rank, Bytes item) {
     WriteStep step(writable_store());
-    commit_insert(step, id_, std::min(rank, ListRoot::items(step.pager(), step.root(id_)).size()), item);
+    const std::uint64_t size = size_of(step, id_);
+    commit_insert(step, id_, std::min(rank.in(size, 0), size), item);
 }
 
-bool RawList::erase(std::uint64_t rank) {
+bool RawList::erase(Rank rank) {
     Buffer ignored;
     return pop(rank, ignored);
 }
 
-bool RawList::pop(std::uint64_t rank, Buffer& item) {
+bool RawList::erase(Rank rank, Bytes item) {
     WriteStep step(writable_store());
     const Tree tree = ListRoot::items(step.pager(), step.root(id_));
-    if (rank >= tree.size()) return false;
-    item.assign(tree.resolve(tree.at(rank)));
-    commit_erase(step, id_, rank, 1, 1);
+    const std::uint64_t at = rank.in(tree.size());
+    if (at >= tree.size() || !std::ranges::equal(tree.resolve(tree.at(at)), item)) return false;
+    commit_erase(step, id_, at, 1, 1);
     return true;
 }
 
-void RawList::erase_slice(std::uint64_t first, std::uint64_t step_size, std::uint64_t count) {
+bool RawList::pop(Rank rank, Buffer& item) {
     WriteStep step(writable_store());
-    const std::uint64_t size = ListRoot::items(step.pager(), step.root(id_)).size();
-    if (first >= size || count == 0) return;
+    const Tree tree = ListRoot::items(step.pager(), step.root(id_));
+    const std::uint64_t at = rank.in(tree.size());
+    if (at >= tree.size()) return false;
+    item.assign(tree.resolve(tree.at(at)));
+    commit_erase(step, id_, at, 1, 1);
+    return true;
+}
+
+bool RawList::erase_slice(std::uint64_t first, std::uint64_t step_size, std::uint64_t count, Size expected) {
+    WriteStep step(writable_store());
+    const std::uint64_t size = size_of(step, id_);
+    if (expected.value_or(size) != size) return false;
+    if (first >= size || count == 0) return true;
     commit_erase(step, id_, first, step_size, std::min(count, (size - first - 1) / step_size + 1));
+    return true;
 }
 
-void RawList::replace_slice(std::uint64_t first, std::uint64_t removed, std::span<const Bytes> items) {
+bool RawList::replace_slice(std::uint64_t first, std::uint64_t removed, std::span<const Bytes> items, Size expected) {
     WriteStep step(writable_store(), logged_size(items) + RecordHeader::kMaxSize, WriteStep::Kind::batch);
-    const std::uint64_t size = ListRoot::items(step.pager(), step.root(id_)).size();
+    const std::uint64_t size = size_of(step, id_);
+    if (expected.value_or(size) != size) return false;
     first = std::min(first, size);
-    removed = std::min(removed, size - first);
-    const std::size_t kept = std::min<std::uint64_t>(removed, items.size());
-    for (std::size_t i = 0; i < items.size(); ++i) {
-        step.next();
-        if (i < kept) commit_set(step, id_, first + i, items[i]);
-        else commit_insert(step, id_, first + i, items[i]);
-    }
-    commit_erase(step, id_, first + kept, 1, removed - kept);
-    step.commit_batch();
+    commit_replace(step, id_, first, std::min(removed, size - first), items);
+    return true;
 }
 
-bool RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<const Bytes> items) {
+bool RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<const Bytes> items, Size expected) {
     if (items.empty()) return true;
     WriteStep step(writable_store(), logged_size(items), WriteStep::Kind::batch);
-    const std::uint64_t size = ListRoot::items(step.pager(), step.root(id_)).size();
+    const std::uint64_t size = size_of(step, id_);
     const std::uint64_t last = first + static_cast<std::uint64_t>(stride) * (items.size() - 1);
-    if (first >= size || last >= size) return false;
+    if (first >= size || last >= size || expected.value_or(size) != size) return false;
     for (const Bytes item : items) {
         step.next();
         commit_set(step, id_, first, item);
         first += static_cast<std::uint64_t>(stride);
     }
     step.commit_batch();
+    return true;
+}
+
+bool RawList::exchange(std::span<const Bytes> before, std::span<const Bytes> after) {
+    WriteStep step(writable_store(), logged_size(after) + RecordHeader::kMaxSize, WriteStep::Kind::batch);
+    if (!holds(ListRoot::items(step.pager(), step.root(id_)), before)) return false;
+    commit_replace(step, id_, 0, before.size(), after);
     return true;
 }
 

@@ -406,7 +406,7 @@ OPERATIONS = {
     "set": lambda d: d.__setitem__(9, "new"),
     "overwrite": lambda d: d.__setitem__(1, "new"),
     "setdefault": lambda d: d.setdefault(9, "new"),
-    "pop": lambda d: d.pop(1),
+    "pop": lambda d: d.pop(1, None),
     "popitem": lambda d: d.popitem(),
     "iterate": lambda d: list(d.items()),
     "reversed": lambda d: list(reversed(d)),

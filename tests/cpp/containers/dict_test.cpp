@@ -38,6 +38,23 @@ TEST(RawDictTest, IsAPrefixAfterAPowerFailure) {
     run_and_lose_power<RawDict>(DictDriver(random(), 300, {100'000, 10}), scaled(80), kSmall, random);
 }
 
+TEST(RawDictTest, ErasesAKeyOnlyIfItsValueIsTheOneExpected) {
+    TempDir dir;
+    RawDict dict(dir / "store");
+    Buffer identity, entry, value;
+    put_uint(identity, 7);
+    entry.append(identity);
+    put_uint(entry, 42);
+    dict.set({entry, identity.size(), identity.size()});
+    ASSERT_TRUE(dict.get(identity, value));
+    EXPECT_FALSE(dict.erase(identity, identity)) << "another value";
+    EXPECT_EQ(dict.size(), 1u);
+    EXPECT_TRUE(dict.erase(identity, value));
+    EXPECT_FALSE(dict.erase(identity, value)) << "gone";
+    EXPECT_TRUE(dict.empty());
+    dict.check();
+}
+
 TEST(RawDictTest, LooksUpEveryKey) {
     Random random(106);
     TempDir dir;

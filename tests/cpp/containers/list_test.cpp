@@ -57,6 +57,49 @@ protected:
     TestFileSystem files_;
 };
 
+TEST_F(ListTest, RanksCountFromEitherEnd) {
+    RawList list(dir_ / "store");
+    for (const char* text : {"a", "b", "c"}) list.append(as_bytes(text));
+    Buffer item;
+    ASSERT_TRUE(list.get(Rank::end_minus(1), item));
+    EXPECT_EQ(as_text(item), "c");
+    ASSERT_TRUE(list.pop(Rank::end_minus(3), item));
+    EXPECT_EQ(as_text(item), "a");
+    EXPECT_FALSE(list.get(Rank::end_minus(3), item));
+    EXPECT_FALSE(list.pop(Rank::end_minus(3), item));
+    EXPECT_FALSE(list.set(Rank::end_minus(3), as_bytes("x")));
+    EXPECT_FALSE(list.get(Rank::end_minus(0), item));
+    list.insert(Rank::end_minus(1), as_bytes("1"));
+    list.insert(Rank::end_minus(9), as_bytes("2"));
+    list.insert(Rank::end_minus(0), as_bytes("3"));
+    ASSERT_TRUE(list.set(Rank::end_minus(2), as_bytes("4")));
+    EXPECT_EQ(all(list), (std::vector<std::string>{"2", "b", "1", "4", "3"}));
+}
+
+TEST_F(ListTest, ChangesThatExpectSomethingElseDoNotHappen) {
+    RawList list(dir_ / "store");
+    const auto before = texts(40, 2000, 1), after = texts(40, 30, 100);
+    const std::vector<Bytes> old = views(before), fresh = views(after);
+    list.replace_slice(0, 0, old);
+    const std::uint64_t version = list.version();
+    EXPECT_FALSE(list.replace_slice(0, 1, fresh, 39));
+    EXPECT_FALSE(list.erase_slice(0, 1, 1, 41));
+    EXPECT_FALSE(list.set_slice(0, 1, fresh, 41));
+    EXPECT_FALSE(list.erase(5, as_bytes(before[6])));
+    EXPECT_FALSE(list.exchange(fresh, old));
+    EXPECT_FALSE(list.exchange(std::span(old).first(39), fresh));
+    EXPECT_EQ(list.version(), version);
+    EXPECT_EQ(all(list), before);
+    EXPECT_TRUE(list.exchange(old, fresh));
+    EXPECT_EQ(all(list), after);
+    EXPECT_TRUE(list.erase_slice(0, 1, 38, 40));
+    EXPECT_TRUE(list.erase(1, as_bytes(after[39])));
+    EXPECT_TRUE(list.set_slice(0, 1, std::span(old).first(1), 1));
+    EXPECT_TRUE(list.replace_slice(1, 0, std::span(old).last(1), 1));
+    EXPECT_EQ(all(list), (std::vector<std::string>{before[0], before[39]}));
+    list.check();
+}
+
 /// A batch larger than the log becomes a durable checkpoint, so a copy made at once has all of it.
 TEST_F(ListTest, ABatchLargerThanTheLogIsDurableWhenItReturns) {
     const fs::path path = dir_ / "store";
