@@ -229,6 +229,7 @@ std::byte* Pager::take_frame(PageId id) {
     if (free_stack_.empty()) {
         index = static_cast<std::uint32_t>(frames_.size()) + kFirstFrame;
         frames_.emplace_back();
+        free_stack_.reserve(frames_.capacity());  // giving a frame back cannot fail
     } else {
         index = free_stack_.back();
         free_stack_.pop_back();
@@ -485,8 +486,13 @@ void Pager::claim(const ExtentRef& ref) {
 // --- seals and checkpoints
 
 std::uint64_t Pager::mark() {
-    space_.pin(epoch_);
     marks_.push_back(epoch_);
+    try {
+        space_.pin(epoch_);
+    } catch (...) {
+        marks_.pop_back();
+        throw;
+    }
     return epoch_++;
 }
 
@@ -506,6 +512,7 @@ PagerState Pager::seal() {
 
 void Pager::hand_over(std::uint64_t epoch) {
     const std::scoped_lock guard(hand_over_);
+    sealed_.reserve(sealed_.size() + fresh_.size());
     std::erase_if(fresh_, [&](std::uint32_t index) {
         if (frame_info(index).epoch > epoch) return false;
         frame_info(index).batch = batch_;
@@ -517,9 +524,10 @@ void Pager::hand_over(std::uint64_t epoch) {
 }
 
 void Pager::drop(std::uint64_t epoch) {
-    if (std::erase(marks_, epoch) == 0) return;
-    std::erase(checkpoints_, epoch);
+    if (std::ranges::find(marks_, epoch) == marks_.end()) return;
     space_.unpin(epoch, [this](PageId first, std::uint64_t pages) { recycle(first, pages); });
+    std::erase(marks_, epoch);
+    std::erase(checkpoints_, epoch);
 }
 
 void Pager::rewind() {
@@ -538,6 +546,7 @@ void Pager::write_sealed() {
     const std::scoped_lock alone(writing_back_);
     {
         const std::scoped_lock guard(hand_over_);
+        writing_.reserve(writing_.size() + sealed_.size());  // a frame that is in it twice would be freed twice
         for (const SealedFrame& item : sealed_) {
             if (item.page != 0) writing_.push_back(item);
         }
