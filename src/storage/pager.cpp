@@ -313,9 +313,21 @@ const std::byte* Pager::read_slowly(PageId id) {
     if (id >= file_pages_) corrupt(id, "it lies behind the end of the file");
     if (page_state_[id] == kExtent) corrupt(id, "it belongs to an extent");
     const std::byte* page = map_ + id * kPageSize;
-    verify(id, page);
+    try {
+        verify(id, page);
+    } catch (const CorruptionError&) {
+        require_delivered(id);
+        throw;
+    }
     page_state_[id] = kVerified;
     return page;
+}
+
+/// What is wrong with a page may be that it was lost.
+void Pager::require_delivered(PageId id) const {
+    if (!faulted()) return;
+    throw StorageError("page " + std::to_string(id) + " of data: the disk failed to deliver it, or the file "
+                       "was cut short by another program; close the store and check the disk, then open it again", EIO);
 }
 
 void Pager::verify(PageId id, const std::byte* page) const {
@@ -348,6 +360,7 @@ Bytes Pager::read_extent(const ExtentRef& ref) {
     }
     const Bytes bytes{place, ref.bytes};
     if (state == kUnread && extent_checksum(bytes) != ref.checksum) {
+        require_delivered(ref.first);
         corrupt(ref.first, "the checksum of the extent of " + std::to_string(ref.bytes) + " bytes differs");
     }
     state = kExtent;

@@ -48,6 +48,7 @@ Store::Guard Store::enter() {
     if (busy_) [[unlikely]] wait(lock, [this] { return !busy_; });
     if (unrestored_ && !closed_) [[unlikely]] reload();
     require_open();
+    require_sound();  // whoever ran into a lost page may have been told of a page that makes no sense
     return lock;
 }
 
