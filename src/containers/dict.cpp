@@ -123,9 +123,9 @@ bool RawDict::erase(Bytes identity, Bytes value) {
     storage::Store& open = writable_store();
     const std::uint64_t hash = codec::key_hash(identity, open.hash_seed());
     WriteStep step(open);
-    const Found found = find_entry(step.pager(), step.root(id_), hash, identity);
+    const FoundEntry found = find_entry(step.pager(), step.root(id_), hash, identity);
     if (found.id == 0 || !std::ranges::equal(value_of(found.entry, identity.size()), value)) return false;
-    commit_erase(step, id_, found.id, hash);
+    containers::commit_erase(step, id_, found.id, hash);
     return true;
 }
 

@@ -1,5 +1,6 @@
 // The POSIX implementation of File and FileSystem, and the memory limits of Linux control groups.
 // Nothing here keeps state beyond a descriptor and the path that error messages name.
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include <climits>
 #include <cstring>
 #include <fstream>
+#include <new>
 
 #include "os/file.hpp"
 #include "os/mapping_guard.hpp"
@@ -56,9 +58,10 @@ private:
 
 class PosixFile final : public File {
 public:
-    PosixFile(int descriptor, fs::path path) : descriptor_(descriptor), path_(std::move(path)) {}
+    explicit PosixFile(fs::path path) : path_(std::move(path)) {}
     ~PosixFile() override { abandon(); }
 
+    void open(int flags);
     std::size_t read(MutableBytes buffer, std::uint64_t offset) override;
     void write(Bytes bytes, std::uint64_t offset) override;
     void write(std::span<const Bytes> parts, std::uint64_t offset) override;
@@ -78,9 +81,18 @@ private:
     static struct flock lock_of(std::uint64_t offset, short type);
     int set_lock(std::uint64_t offset, short type);
 
-    int descriptor_;
+    int descriptor_ = -1;
     fs::path path_;
 };
+
+/// Follows no link, and opens nothing but files: a FIFO would keep the caller waiting.
+void PosixFile::open(int flags) {
+    flags |= O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+    descriptor_ = retry([&] { return ::open(path_.c_str(), flags, 0600); });
+    if (descriptor_ < 0) fail("open", path_, errno);
+    if (S_ISREG(status().st_mode)) return;
+    throw StorageError("open " + path_.string() + ": this is no regular file; put the store's own back", EINVAL);
+}
 
 std::size_t PosixFile::read(MutableBytes buffer, std::uint64_t offset) {
     std::size_t done = 0;
@@ -155,7 +167,12 @@ std::unique_ptr<Mapping> PosixFile::map(std::uint64_t offset, std::size_t length
     void* place = ::mmap(nullptr, length, protection, MAP_SHARED, descriptor_, to_offset(offset));
     if (place == MAP_FAILED) fail("mmap", path_, errno);
     ::madvise(place, length, MADV_RANDOM);
-    return std::make_unique<PosixMapping>(static_cast<std::byte*>(place), length, access);
+    try {
+        return std::make_unique<PosixMapping>(static_cast<std::byte*>(place), length, access);
+    } catch (const std::bad_alloc&) {
+        ::munmap(place, length);
+        throw;
+    }
 }
 
 struct flock PosixFile::lock_of(std::uint64_t offset, short type) {
@@ -184,7 +201,7 @@ void PosixFile::unlock(std::uint64_t offset) {
 
 bool PosixFile::locked_elsewhere(std::uint64_t offset, Lock wanted) {
     struct flock request = lock_of(offset, wanted == Lock::shared ? F_RDLCK : F_WRLCK);
-    if (::fcntl(descriptor_, F_OFD_GETLK, &request) != 0) fail("lock", path_, errno);
+    if (retry([&] { return ::fcntl(descriptor_, F_OFD_GETLK, &request); }) != 0) fail("lock", path_, errno);
     return request.l_type != F_UNLCK;
 }
 
@@ -233,21 +250,24 @@ public:
 
 private:
     static std::unique_ptr<File> open_file(const fs::path& path, int flags) {
-        const int descriptor =
-            retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600); });
-        if (descriptor < 0) fail("open", path, errno);
-        return std::make_unique<PosixFile>(descriptor, path);
+        auto file = std::make_unique<PosixFile>(path);
+        file->open(flags);
+        return file;
     }
 };
 
 std::vector<std::string> PosixFileSystem::list(const fs::path& path) {
-    std::error_code error;
+    // The standard library's iterators end the process if memory runs out.
+    const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), &::closedir);
+    if (!directory) fail("list", path, errno);
     std::vector<std::string> names;
-    fs::directory_iterator entries(path, error);
-    for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-        names.push_back(entries->path().filename().string());
+    errno = 0;
+    while (const dirent* const entry = ::readdir(directory.get())) {
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != "..") names.emplace_back(name);
+        errno = 0;
     }
-    if (error) fail("list", path, error.value());
+    if (errno != 0) fail("list", path, errno);
     std::sort(names.begin(), names.end());
     return names;
 }

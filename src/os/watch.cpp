@@ -108,7 +108,7 @@ bool Hub::start() {
         thread_ = thread.get_id();
         thread.detach();
         return true;
-    } catch (const std::system_error&) {
+    } catch (const std::exception&) {  // no thread, or no memory for one
         inotify_ = kNone;
         ::close(descriptor);
         return false;

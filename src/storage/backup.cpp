@@ -1,6 +1,7 @@
 // Backup: the pages of a durable checkpoint, copied while the store goes on.
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "storage/store.hpp"
@@ -46,28 +47,36 @@ void copy_pages(os::File& from, os::File& to, const Meta& meta, const Progress& 
 /// may be created. Everything in it goes again unless it is finished.
 class Destination {
 public:
-    Destination(os::FileSystem& files, const os::fs::path& path) : files_(files), path_(path) {
-        std::error_code ignored;
-        if (os::fs::exists(path, ignored) && !os::fs::is_directory(path, ignored)) refuse();
-        made_ = files.create_directory(path);
-        if (!files.list(path).empty()) refuse();
-        try {
-            lock_ = files.create(path / "lock");
-            if (!lock_->try_lock(0, os::Lock::exclusive)) refuse();
-        } catch (const StorageError& error) {
-            if (error.code() == EEXIST) refuse();
-            throw;
-        }
-        files.sync_directory(os::fs::absolute(path).parent_path());
-    }
+    Destination(os::FileSystem& files, const os::fs::path& path)
+        : files_(files), path_(path), own_files_{path / "data", path / "data.new", path / "log", path / "lock"} {}
     ~Destination() {
         if (finished_) return;
-        for (const char* name : {"data", "data.new", "log", "lock"}) remove(path_ / name);
+        for (const os::fs::path& file : own_files_) {
+            if (locked_) remove(file);
+        }
         if (made_) remove(path_);
     }
     Destination(const Destination&) = delete;
     Destination& operator=(const Destination&) = delete;
 
+    void prepare() {
+        std::error_code ignored;
+        if (os::fs::exists(path_, ignored) && !os::fs::is_directory(path_, ignored)) refuse();
+        made_ = files_.create_directory(path_);
+        if (!files_.list(path_).empty()) refuse();
+        try {
+            locked_ = made_;  // a call that fails may have made the file
+            lock_ = files_.create(own_files_.back());
+            locked_ = true;
+            locked_ = lock_->try_lock(0, os::Lock::exclusive);
+        } catch (const StorageError& error) {
+            if (error.code() != EEXIST) throw;
+            locked_ = false;
+            refuse();
+        }
+        if (!locked_) refuse();
+        files_.sync_directory(os::fs::absolute(path_).parent_path());
+    }
     void finish() noexcept { finished_ = true; }
 
 private:
@@ -77,15 +86,17 @@ private:
     void remove(const os::fs::path& path) noexcept {
         try {
             files_.remove(path);
-        } catch (const StorageError&) {
+        } catch (...) {
             // It was not made, or cannot be removed: without a file 'data' it is no store.
         }
     }
 
     os::FileSystem& files_;
     const os::fs::path path_;
+    const std::array<os::fs::path, 4> own_files_;
     std::unique_ptr<os::File> lock_;
-    bool made_ = false;
+    bool made_ = false;    ///< the directory
+    bool locked_ = false;  ///< and so, what is in it
     bool finished_ = false;
 };
 
@@ -93,6 +104,7 @@ private:
 
 void Store::backup(const os::fs::path& to, const Progress& progress) {
     Destination destination(files_, to);
+    destination.prepare();
     with_checkpoint([&](os::File& data, const Meta& meta) {
         make_files(files_, to, meta, true, [&](os::File& copy) { copy_pages(data, copy, meta, progress); });
         destination.finish();

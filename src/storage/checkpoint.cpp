@@ -1,6 +1,7 @@
 // Checkpoints: a seal is made durable in a thread of its own while callers go on.
 
 #include <algorithm>
+#include <new>
 #include <system_error>
 
 #include "storage/store.hpp"
@@ -74,17 +75,22 @@ void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
     const std::uint64_t sequence = (writing_ ? log_->next_sequence() : sequence_) + sequences_skipped;
     Meta next = meta_;
     next.checkpoint = meta_.checkpoint + 1;
-    next.log = log_->start(generation_ + 1, sequence, window_capacity(), meta_.checkpoint);
-    ++generation_;
-    try {
-        next.pages = pager_->seal();
-    } catch (...) {
-        restore(lock);
-        throw;
-    }
     next.catalog = catalog_;
     next.snapshots = snapshot_table_;
-    hold(next.pages.epoch);
+    checkpoints_.reserve(checkpoints_.size() + 1);
+    const std::uint64_t epoch = pager_->epoch();
+    hold(epoch);
+    bool started = false;
+    try {
+        next.log = log_->start(generation_ + 1, sequence, window_capacity(), meta_.checkpoint);
+        started = true;
+        ++generation_;
+        next.pages = pager_->seal();
+    } catch (...) {
+        forget_hold(epoch);
+        if (started) restore(lock);
+        throw;
+    }
     checkpoints_.push_back(next.pages.epoch);
     checkpoint_view_ = {next.pages.epoch, catalog_, version()};
     if (checkpointer_) checkpointer_->join();
@@ -102,6 +108,9 @@ void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
                                        "; end other threads, or raise the limit", error.code().value());
         checkpoint_error_ = std::make_exception_ptr(failure);
         throw failure;
+    } catch (...) {
+        checkpoint_error_ = std::current_exception();
+        throw;
     }
     checkpoint_running_ = true;
 }
@@ -150,11 +159,13 @@ void Store::replace_checkpoint(std::uint64_t epoch) {
         let_go_after_readers(checkpoints_.front());
         checkpoints_.erase(checkpoints_.begin());
     }
-    announce(checkpoint_view_);
     try {
+        announce(checkpoint_view_);
         pager_->trim();
     } catch (const StorageError&) {
         // The tail stays; the next checkpoint tries again.
+    } catch (const std::bad_alloc&) {
+        // So does the state that readers see.
     }
 }
 

@@ -227,6 +227,7 @@ std::byte* Pager::take_frame(PageId id) {
     if (free_stack_.empty()) {
         index = static_cast<std::uint32_t>(frames_.size()) + kFirstFrame;
         frames_.emplace_back();
+        free_stack_.reserve(frames_.capacity());  // giving a frame back cannot fail
     } else {
         index = free_stack_.back();
         free_stack_.pop_back();
@@ -310,9 +311,21 @@ const std::byte* Pager::read_slowly(PageId id) {
     if (id >= file_pages_) corrupt(id, "it lies behind the end of the file");
     if (page_state_[id] == kExtent) corrupt(id, "it belongs to an extent");
     const std::byte* page = map_ + id * kPageSize;
-    verify(id, page);
+    try {
+        verify(id, page);
+    } catch (const CorruptionError&) {
+        require_delivered(id);
+        throw;
+    }
     page_state_[id] = kVerified;
     return page;
+}
+
+/// What is wrong with a page may be that it was lost.
+void Pager::require_delivered(PageId id) const {
+    if (!faulted()) return;
+    throw StorageError("page " + std::to_string(id) + " of data: the disk failed to deliver it, or the file "
+                       "was cut short by another program; close the store and check the disk, then open it again", EIO);
 }
 
 void Pager::verify(PageId id, const std::byte* page) const {
@@ -345,6 +358,7 @@ Bytes Pager::read_extent(const ExtentRef& ref) {
     }
     const Bytes bytes{place, ref.bytes};
     if (state == kUnread && extent_checksum(bytes) != ref.checksum) {
+        require_delivered(ref.first);
         corrupt(ref.first, "the checksum of the extent of " + std::to_string(ref.bytes) + " bytes differs");
     }
     state = kExtent;
@@ -483,8 +497,13 @@ void Pager::claim(const ExtentRef& ref) {
 // --- seals and checkpoints
 
 std::uint64_t Pager::mark() {
-    space_.pin(epoch_);
     marks_.push_back(epoch_);
+    try {
+        space_.pin(epoch_);
+    } catch (...) {
+        marks_.pop_back();
+        throw;
+    }
     return epoch_++;
 }
 
@@ -504,6 +523,7 @@ PagerState Pager::seal() {
 
 void Pager::hand_over(std::uint64_t epoch) {
     const std::scoped_lock guard(hand_over_);
+    sealed_.reserve(sealed_.size() + fresh_.size());
     std::erase_if(fresh_, [&](std::uint32_t index) {
         if (frame_info(index).epoch > epoch) return false;
         frame_info(index).batch = batch_;
@@ -515,9 +535,10 @@ void Pager::hand_over(std::uint64_t epoch) {
 }
 
 void Pager::drop(std::uint64_t epoch) {
-    if (std::erase(marks_, epoch) == 0) return;
-    std::erase(checkpoints_, epoch);
+    if (std::ranges::find(marks_, epoch) == marks_.end()) return;
     space_.unpin(epoch, [this](PageId first, std::uint64_t pages) { recycle(first, pages); });
+    std::erase(marks_, epoch);
+    std::erase(checkpoints_, epoch);
 }
 
 void Pager::rewind() {
@@ -536,6 +557,7 @@ void Pager::write_sealed() {
     const std::scoped_lock alone(writing_back_);
     {
         const std::scoped_lock guard(hand_over_);
+        writing_.reserve(writing_.size() + sealed_.size());  // a frame that is in it twice would be freed twice
         for (const SealedFrame& item : sealed_) {
             if (item.page != 0) writing_.push_back(item);
         }

@@ -195,6 +195,7 @@ private:
     Frame& frame_info(std::uint32_t index) { return frames_[index - kFirstFrame]; }
     const std::byte* read_slowly(PageId id);
     std::byte* write_slowly(PageId& id);
+    void require_delivered(PageId id) const;
     void verify(PageId id, const std::byte* page) const;
     static SpaceMap open_space(os::File&, const PagerState&, const Options&);
     void look_again();

@@ -39,29 +39,32 @@ void Store::open_table() {
 /// Readers may look at this state from now on. The last one announced stays readable in any case.
 void Store::announce(const View& view) {
     if (!table_ || view.epoch <= published_epoch_) return;
-    hold(view.epoch);
     reader_states_.push_back(view.epoch);
+    try {
+        hold(view.epoch);
+    } catch (...) {
+        reader_states_.pop_back();
+        throw;
+    }
     published_epoch_ = view.epoch;
     table_->publish({view.epoch, pager_->page_count(), view.catalog, view.version, meta_.checkpoint});
     sweep_readers();
 }
 
 /// Lets go of states that no reader uses any more.
-void Store::sweep_readers() {
+void Store::sweep_readers() noexcept {
     if (!table_ || reader_states_.empty()) return;
     std::vector<std::uint64_t> used;
     try {
         used = table_->epochs_in_use();
-    } catch (const CorruptionError&) {
-        return;  // somebody destroyed the table: all states stay until the store is opened anew
+    } catch (...) {
+        return;  // of a table that somebody destroyed, all states stay until the store is opened anew
     }
-    std::vector<std::uint64_t> left;
-    for (const std::uint64_t epoch : std::exchange(reader_states_, {})) {
+    std::erase_if(reader_states_, [&](std::uint64_t epoch) {
         const bool needed = epoch == published_epoch_ || std::binary_search(used.begin(), used.end(), epoch);
-        if (needed) left.push_back(epoch);
-        else let_go(epoch);
-    }
-    reader_states_ = std::move(left);
+        if (!needed) let_go(epoch);
+        return !needed;
+    });
 }
 
 void Store::publish() {
@@ -71,10 +74,15 @@ void Store::publish() {
     if (closed_ || forked_ || poison_ || read_only() || !table_) return;
     const std::uint64_t request = table_->requests();
     const View view = hold_present();
-    if (view.epoch > published_epoch_) {
-        pager_->hand_over(view.epoch);
-        const auto error = without_lock(lock, outside_, [this] { write_back(); });
-        if (!error && !closed_ && holds_.contains(view.epoch)) announce(view);
+    try {
+        if (view.epoch > published_epoch_) {
+            pager_->hand_over(view.epoch);
+            const auto error = without_lock(lock, outside_, [this] { write_back(); });
+            if (!error && !closed_ && holds_.contains(view.epoch)) announce(view);
+        }
+    } catch (...) {
+        if (!closed_) let_go(view.epoch);
+        throw;
     }
     if (!closed_) let_go(view.epoch);
     if (table_) table_->answer(request);

@@ -42,9 +42,7 @@ void Store::load() {
     catalog_ = meta_.catalog;
     snapshot_table_ = meta_.snapshots;
     sealed_ = {};
-    for (const NamedSnapshot& snapshot : named_) hold(snapshot.pages.epoch);
     checkpoints_ = {meta_.pages.epoch};
-    hold(meta_.pages.epoch);
     const std::uint64_t faults = os::mapping_faults();
     Log::Replay outcome;
     replay(outcome);
@@ -52,7 +50,11 @@ void Store::load() {
     if (os::mapping_faults() != faults) throw unreadable();
     generation_ = std::max(meta_.log.generation, outcome.highest_generation);
     sequence_ = outcome.next_sequence;
+    auto holds = holds_;
+    for (const NamedSnapshot& snapshot : named_) ++holds[snapshot.pages.epoch];
+    ++holds[meta_.pages.epoch];
     writing_ = !read_only() && sequence_ == meta_.log.sequence && log_->resume(meta_.log);
+    holds_ = std::move(holds);
 }
 
 /// Seals that somebody needs, but of which the pager knows nothing, lie within the file as it is: no page there
@@ -131,7 +133,10 @@ void Store::restore(Guard& lock) noexcept {
         busy_ = true;
         settle(lock);
         if (!poison_) require_sound();
-        if (!poison_) reload();
+        if (!poison_) {
+            forget_changes();
+            reload();
+        }
     } catch (...) {
         poison_ = std::current_exception();
     }
@@ -140,25 +145,44 @@ void Store::restore(Guard& lock) noexcept {
 }
 
 /// Snapshots stay readable if what they reach can be written to the file first.
-void Store::reload() {
+void Store::forget_changes() noexcept {
     for (const std::uint64_t epoch : checkpoints_) forget_hold(epoch);
     for (const NamedSnapshot& snapshot : named_) forget_hold(snapshot.pages.epoch);
     if (transaction_) {
         for (const Level& level : transaction_->levels) forget_hold(level.epoch);
         transaction_->levels.clear();
     }
+    std::erase_if(holds_, [](const auto& hold) { return hold.second == 0; });
     foreign_ = pager_->epoch();
-    if (!holds_.empty()) {
-        try {
-            pager_->write_all();
-        } catch (const StorageError&) {
-            lost_ = foreign_;
-        }
+    least_id_ = catalog_.containers;  // never used again: handles may remember them
+    if (holds_.empty()) return;
+    try {
+        pager_->write_all();
+    } catch (...) {
+        lost_ = foreign_;
     }
-    const ContainerId ids = catalog_.containers;  // never used again: handles may remember them
-    load();
-    catalog_.containers = std::max(ids, catalog_.containers);
-    committed();
+}
+
+/// If it fails, because the disk is still full, say, nothing can be done with the store until it has been tried
+/// again and has succeeded.
+void Store::reload() noexcept {
+    poison_ = nullptr;
+    unrestored_ = false;
+    try {
+        load();
+        catalog_.containers = std::max(least_id_, catalog_.containers);
+        committed();
+        fail_transaction();
+    } catch (const CorruptionError&) {
+        poison_ = std::current_exception();
+    } catch (...) {
+        poison_ = std::current_exception();
+        unrestored_ = true;
+    }
+}
+
+/// The transaction that was running is undone; its owner is told.
+void Store::fail_transaction() {
     if (!transaction_) return;
     transaction_->base = {meta_.pages.epoch, catalog_, version()};
     transaction_->failure = std::make_exception_ptr(

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 
 #include "storage/store.hpp"
 
@@ -26,31 +27,73 @@ Snapshot::Snapshot(std::shared_ptr<Store> store, const View& view, std::shared_p
 Snapshot::~Snapshot() {
     slot_.reset();
     try {
-        const auto lock = store_->enter();
+        const auto lock = store_->enter_to_leave();
         if (!store_->read_only()) store_->let_go(view_.epoch);
-    } catch (const Error&) {
+    } catch (...) {
         // The store was closed or failed: nothing is held any more.
     }
     try {
         Store::release(store_);
-    } catch (const Error&) {
+    } catch (...) {
         // Whoever wants to know closes the store; the log keeps everything.
     }
 }
 
+/// A new seal with one holder.
+std::uint64_t Store::mark_and_hold() {
+    const std::uint64_t epoch = pager_->epoch();
+    hold(epoch);
+    try {
+        return pager_->mark();
+    } catch (...) {
+        forget_hold(epoch);
+        throw;
+    }
+}
+
 /// One holder less; without any, pages that only this seal reaches become free.
-void Store::let_go(std::uint64_t epoch) {
+void Store::let_go(std::uint64_t epoch) noexcept {
     const auto found = holds_.find(epoch);
-    if (found == holds_.end() || --found->second > 0) return;
-    holds_.erase(found);
-    if (foreign_seals_.erase(epoch) == 0) return pager_->drop(epoch);
-    if (foreign_seals_.empty()) pager_->drop(foreign_);
+    if (found == holds_.end() || found->second == 0 || --found->second > 0) return;
+    if (!drop_if_unheld(epoch)) drops_wait_ = true;
+    if (!drops_wait_) return;
+    drops_wait_ = false;
+    for (auto at = holds_.begin(); at != holds_.end();) {
+        const auto [next, holders] = *at++;
+        if (holders == 0 && !drop_if_unheld(next)) drops_wait_ = true;
+    }
+}
+
+/// False if that must wait, for want of memory or because the disk does not deliver a part of the space map.
+bool Store::drop_if_unheld(std::uint64_t epoch) noexcept {
+    if (unrestored_) {  // the next pager will not know it
+        holds_.erase(epoch);
+        return true;
+    }
+    try {
+        const bool foreign = foreign_seals_.contains(epoch);
+        if (!foreign) pager_->drop(epoch);
+        else if (foreign_seals_.size() == 1) pager_->drop(foreign_);
+        foreign_seals_.erase(epoch);
+        holds_.erase(epoch);
+    } catch (const StorageError&) {
+        return false;
+    } catch (const std::bad_alloc&) {
+        return false;
+    } catch (...) {
+        poison_ = std::current_exception();
+    }
+    return true;
 }
 
 /// The same for a seal that readers in other processes may be using: it stays until they have left it.
-void Store::let_go_after_readers(std::uint64_t epoch) {
+void Store::let_go_after_readers(std::uint64_t epoch) noexcept {
     if (!table_) return let_go(epoch);
-    reader_states_.push_back(epoch);
+    try {
+        reader_states_.push_back(epoch);
+    } catch (const std::bad_alloc&) {
+        return;  // it stays until the store is opened anew
+    }
     sweep_readers();
 }
 
@@ -62,17 +105,27 @@ View Store::hold_present() {
     }
     const bool same = sealed_.epoch + 1 == pager_->epoch() && sealed_.catalog == catalog_ &&
                       holds_.contains(sealed_.epoch);
-    if (!same) sealed_ = {pager_->mark(), catalog_, version()};
-    hold(sealed_.epoch);
+    if (same) hold(sealed_.epoch);
+    else sealed_ = {mark_and_hold(), catalog_, version()};
     return sealed_;
+}
+
+/// Takes over one hold.
+std::shared_ptr<const Snapshot> Store::snapshot_of(Guard& lock, const View& held) {
+    try {
+        lock.unlock();
+        return std::make_shared<const Snapshot>(shared_from_this(), held, nullptr);
+    } catch (...) {
+        lock.lock();
+        let_go(held.epoch);
+        throw;
+    }
 }
 
 std::shared_ptr<const Snapshot> Store::snapshot() {
     Guard lock = enter();
     if (read_only()) return reader_snapshot(lock);
-    const View view = hold_present();
-    lock.unlock();
-    return std::make_shared<const Snapshot>(shared_from_this(), view, nullptr);
+    return snapshot_of(lock, hold_present());
 }
 
 std::shared_ptr<const Snapshot> Store::snapshot(std::string_view name) {
@@ -84,8 +137,7 @@ std::shared_ptr<const Snapshot> Store::snapshot(std::string_view name) {
     }
     const View view{found->pages.epoch, found->catalog, found->pages.epoch};
     hold(view.epoch);
-    lock.unlock();
-    return std::make_shared<const Snapshot>(shared_from_this(), view, nullptr);
+    return snapshot_of(lock, view);
 }
 
 SnapshotTable Store::snapshots() {
@@ -129,7 +181,7 @@ void Store::keep_snapshot(std::string_view name) {
         });
     } catch (...) {
         const Guard lock(mutex_);
-        if (!closed_ && !poison_) let_go(fresh.pages.epoch);
+        if (!closed_ && (!poison_ || unrestored_)) let_go(fresh.pages.epoch);
         throw;
     }
 }

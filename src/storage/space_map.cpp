@@ -182,8 +182,8 @@ SpaceMap::Bits& SpaceMap::change(std::uint64_t index) {
 
 void SpaceMap::mark_dirty(std::uint64_t index) {
     if (groups_[index].dirty) return;
-    groups_[index].dirty = true;
     dirty_.push_back(index);
+    groups_[index].dirty = true;
 }
 
 PageId SpaceMap::allocate(std::uint64_t pages) {
@@ -262,11 +262,17 @@ bool SpaceMap::claim(PageId first, std::uint64_t pages) {
     return true;
 }
 
+/// Obtains what changing these pages takes.
+void SpaceMap::prepare(PageId first, std::uint64_t pages) {
+    cover(first + pages);
+    for_groups(first, pages, [&](std::uint64_t index, std::size_t, std::size_t) { change(index); });
+}
+
 /// Marks free pages as live and busy.
 void SpaceMap::take(PageId first, std::uint64_t pages) {
-    cover(first + pages);
+    prepare(first, pages);
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
-        Bits& bits = change(index);
+        Bits& bits = *groups_[index].bits;
         for_words(begin, end, [&](std::size_t word, std::uint64_t mask) {
             bits.live[word] |= mask;
             bits.busy[word] |= mask;
@@ -285,9 +291,10 @@ void SpaceMap::retire(PageId first, std::uint64_t pages, const Visit& unheld) {
         !all(first, pages, &Bits::live, true)) {
         corrupt(first, "a run of " + std::to_string(pages) + " pages is given back, but not all are in use");
     }
+    prepare(first, pages);
     live_ -= pages;
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
-        Bits& bits = change(index);
+        Bits& bits = *groups_[index].bits;
         for_words(begin, end, [&](std::size_t word, std::uint64_t mask) { bits.live[word] &= ~mask; });
         groups_[index].live -= static_cast<std::uint32_t>(end - begin);
         Words gone;
@@ -300,12 +307,11 @@ void SpaceMap::retire(PageId first, std::uint64_t pages, const Visit& unheld) {
 /// the runs that have none left.
 void SpaceMap::visit_unheld(std::uint64_t index, Words& gone, std::size_t from, std::size_t to,
                             const Visit& unheld) const {
-    const Bits& bits = load(index);
-    const auto needed = copies(index);
-    for (std::size_t word = from; word < to; ++word) {
-        gone[word] &= ~bits.live[word];
-        for (const Words* copy : needed) gone[word] &= ~(*copy)[word];
-    }
+    const auto take_out = [&](const Words& needed) {
+        for (std::size_t word = from; word < to; ++word) gone[word] &= ~needed[word];
+    };
+    take_out(load(index).live);
+    for_copies(index, take_out);
     for_runs(gone, from, to,
              [&](std::size_t first, std::size_t last) { unheld(index * kGroupPages + first, last - first); });
 }
@@ -317,15 +323,14 @@ std::size_t SpaceMap::find_pin(std::uint64_t key) const {
     return static_cast<std::size_t>(found - pins_.begin());
 }
 
-/// What the pins remember of a group.
-std::vector<const SpaceMap::Words*> SpaceMap::copies(std::uint64_t index) const {
-    std::vector<const Words*> found;
+/// Calls visit(words) with what each pin remembers of a group.
+template <class Visitor>
+void SpaceMap::for_copies(std::uint64_t index, Visitor&& visit) const {
     for (const Pin& pin : pins_) {
         for (const Copies* part : {&pin.live, &pin.kept}) {
-            if (const auto copy = part->find(index); copy != part->end()) found.push_back(copy->second.get());
+            if (const auto copy = part->find(index); copy != part->end()) visit(*copy->second);
         }
     }
-    return found;
 }
 
 /// Has the newest pin remember a group's live bits, which are about to change.
@@ -379,27 +384,27 @@ void SpaceMap::hold_busy(std::uint64_t index, const Words& words) {
 void SpaceMap::keep(std::uint64_t key, PageId first, std::uint64_t pages) {
     Pin& pin = pins_[find_pin(key)];
     for_groups(first, pages, [&](std::uint64_t index, std::size_t begin, std::size_t end) {
-        auto& kept = pin.kept[index];
-        if (!kept) kept = std::make_unique<Words>();
-        for_words(begin, end, [&](std::size_t word, std::uint64_t mask) { (*kept)[word] |= mask; });
+        auto kept = pin.kept.find(index);
+        if (kept == pin.kept.end()) kept = pin.kept.emplace(index, std::make_unique<Words>()).first;
+        for_words(begin, end, [&](std::size_t word, std::uint64_t mask) { (*kept->second)[word] |= mask; });
     });
 }
 
 void SpaceMap::unpin(std::uint64_t key, const Visit& unheld) {
     const std::size_t at = find_pin(key);
     if (at == pins_.size()) return;
+    for (const Copies* part : {&pins_[at].live, &pins_[at].kept}) {  // all that can fail
+        if (part->empty()) continue;
+        cover((part->rbegin()->first + 1) * kGroupPages);  // a group behind the end may be gone
+        for (const auto& [index, copy] : *part) load(index);
+    }
     Pin gone = std::move(pins_[at]);
     pins_.erase(pins_.begin() + static_cast<std::ptrdiff_t>(at));
-    for (auto& [index, copy] : gone.live) {
-        // The next older pin saw the same, if nothing had changed in between.
-        if (at > 0 && !pins_[at - 1].live.contains(index)) pins_[at - 1].live[index] = std::move(copy);
-        else if (auto& kept = gone.kept[index]) add(*kept, *copy);
-        else kept = std::move(copy);
-    }
-    for (const auto& [index, pages] : gone.kept) {  // a group behind the end may be gone, too
-        cover((index + 1) * kGroupPages);
-        visit_unheld(index, *pages, 0, kWords, unheld);
-    }
+    // The next older pin saw the same, if nothing had changed in between.
+    if (at > 0) pins_[at - 1].live.merge(gone.live);
+    gone.kept.merge(gone.live);
+    for (const auto& [index, copy] : gone.live) add(*gone.kept[index], *copy);
+    for (const auto& [index, pages] : gone.kept) visit_unheld(index, *pages, 0, kWords, unheld);
 }
 
 void SpaceMap::rewind(std::uint64_t key, const Visit& unheld) {
@@ -556,7 +561,7 @@ void SpaceMap::for_each_busy(const Visit& visit) const {
     for (std::uint64_t index = 0; index < groups_.size(); ++index) {
         const Group& group = groups_[index];
         Words words = group.bits ? group.bits->live : read_block(index, group, page_count_);
-        for (const Words* copy : copies(index)) add(words, *copy);
+        for_copies(index, [&](const Words& copy) { add(words, copy); });
         for_runs(words, 0, kWords, [&](std::size_t begin, std::size_t end) {
             visit(index * kGroupPages + begin, end - begin);
         });

@@ -57,7 +57,8 @@ public:
     void pin_all(std::uint64_t key, PageId end);
     /// Adds pages to what a pin keeps; they are not live after rewind(). REQUIRES: they are busy.
     void keep(std::uint64_t key, PageId first, std::uint64_t pages);
-    /// Lets go of what only this pin kept: `unheld` is called for it, and for no page a second time.
+    /// Lets go of what only this pin kept: `unheld` is called for it, and for no page a second time. If it
+    /// throws, for want of memory or because the disk does, and `unheld` did not, nothing has changed.
     void unpin(std::uint64_t key, const Visit& unheld);
     /// Makes live again what was live when the pin was made, and nothing else; `unheld` is called for
     /// pages that were born since. The pin stays. Throws CorruptionError, and changes nothing, if it is not
@@ -125,7 +126,8 @@ private:
     Words read_block(std::uint64_t index, const Group& group, PageId page_count) const;
     Bits& change(std::uint64_t index);
     void preserve(std::uint64_t index);
-    std::vector<const Words*> copies(std::uint64_t index) const;
+    template <class Visitor>
+    void for_copies(std::uint64_t index, Visitor&& visit) const;
     void visit_unheld(std::uint64_t index, Words& gone, std::size_t from, std::size_t to, const Visit&) const;
     void hold_busy(std::uint64_t index, const Words& words);
     std::size_t find_pin(std::uint64_t key) const;
@@ -135,6 +137,7 @@ private:
     PageId find_run(std::uint64_t pages) const;
     PageId find_long_run(std::uint64_t pages) const;
     bool scan(std::uint64_t index, RunSearch&) const;
+    void prepare(PageId first, std::uint64_t pages);
     void take(PageId first, std::uint64_t pages);
     PageId end_of_busy() const;
     void loosen_tail();

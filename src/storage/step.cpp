@@ -54,11 +54,15 @@ WriteStep::WriteStep(Store& store, Replay) : store_(store), done_(true) {}
 
 WriteStep::~WriteStep() {
     if (done_) return;
-    if (changed_) {
-        store_.restore(lock_);
-        return;
+    try {
+        if (!changed_) {
+            for (const ExtentRef& extent : extents_) store_.pager_->release(extent);
+            return;
+        }
+    } catch (...) {
+        // The extents that are left stay in use until the store has been restored.
     }
-    for (const ExtentRef& extent : extents_) store_.pager_->release(extent);
+    store_.restore(lock_);
 }
 
 Pager& WriteStep::pager() const noexcept { return *store_.pager_; }

@@ -46,7 +46,17 @@ Store::Guard Store::enter() {
     if (forked_.load(std::memory_order_relaxed)) [[unlikely]] require_open();
     Guard lock(mutex_);
     if (busy_) [[unlikely]] wait(lock, [this] { return !busy_; });
+    if (unrestored_ && !closed_) [[unlikely]] reload();
     require_open();
+    require_sound();  // whoever ran into a lost page may have been told of a page that makes no sense
+    return lock;
+}
+
+Store::Guard Store::enter_to_leave() {
+    if (forked_.load(std::memory_order_relaxed)) [[unlikely]] require_open();
+    Guard lock(mutex_);
+    wait(lock, [this] { return !busy_; });
+    if (!unrestored_ || closed_) require_open();
     return lock;
 }
 
@@ -239,6 +249,7 @@ void Store::close() {
     in_registry_ = true;
     wait(lock, [this] { return copying_ == 0; });
     settle(lock);
+    if (unrestored_) reload();
     abandon_transaction();
     std::exception_ptr error = poison_;
     const bool opened = pager_ != nullptr;
@@ -262,7 +273,7 @@ void Store::close() {
     table_.reset();
     pager_.reset();
     log_.reset();
-    if (temporary() && opened) remove_files();
+    if (temporary() && (opened || created_)) remove_files();
     data_.reset();
     log_file_.reset();
     // Closing it is not enough: a child that is just being forked may share it.

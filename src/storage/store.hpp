@@ -203,6 +203,8 @@ private:
 
     /// The lock, when no operation of another thread waits in the middle of a change. Throws ClosedError.
     Guard enter();
+    /// The same for a caller that gives something up, which a store that waits to be restored allows.
+    Guard enter_to_leave();
     /// The same for a caller that may change the store now. Throws ReadOnlyError.
     Guard enter_to_write();
     /// The same for what cannot be part of a transaction. Throws Error within one.
@@ -224,6 +226,7 @@ private:
     void open_files();
     void prepare_directory();
     void open_writer();
+    void require_files(const std::vector<std::string>& names) const;
     void require_new(const std::vector<std::string>& names) const;
     void create_files();
     static void make_files(os::FileSystem& files, const os::fs::path& path, Meta meta, bool durable,
@@ -243,7 +246,9 @@ private:
     void apply(WriteStep& step, Bytes record);
     void clear_container(WriteStep& step, ContainerId id);
     void restore(Guard& lock) noexcept;
-    void reload();
+    void forget_changes() noexcept;
+    void reload() noexcept;
+    void fail_transaction();
     void protect_older_states();
     void forget_hold(std::uint64_t epoch);
 
@@ -293,16 +298,19 @@ private:
 
     // snapshots.cpp
     void hold(std::uint64_t epoch) { ++holds_[epoch]; }
-    void let_go(std::uint64_t epoch);
-    void let_go_after_readers(std::uint64_t epoch);
+    std::uint64_t mark_and_hold();
+    void let_go(std::uint64_t epoch) noexcept;
+    bool drop_if_unheld(std::uint64_t epoch) noexcept;
+    void let_go_after_readers(std::uint64_t epoch) noexcept;
     View hold_present();
+    std::shared_ptr<const Snapshot> snapshot_of(Guard& lock, const View& held);
     void write_snapshot_table(WriteStep& step, const SnapshotTable& table);
     void change_snapshots(const std::function<void(SnapshotTable&)>& change);
 
     // readers.cpp
     void open_table();
     void announce(const View& view);
-    void sweep_readers();
+    void sweep_readers() noexcept;
     std::string lock_path() const { return (path_ / "lock").string(); }
     void add_readers(Info& info) const;
     bool writer_lives() const;
@@ -337,7 +345,9 @@ private:
     ExtentRef snapshot_table_;          ///< where named_ is stored
     std::uint64_t hash_seed_ = 0;       ///< of meta_, which changes; read without the lock
     std::vector<std::uint64_t> checkpoints_;  ///< epochs of the durable checkpoint and of later attempts
-    std::map<std::uint64_t, unsigned> holds_; ///< by epoch of a seal: who needs it
+    /// By epoch of a seal, how many need it; 0: nobody, but it could not be dropped yet.
+    std::map<std::uint64_t, unsigned> holds_;
+    bool drops_wait_ = false;           ///< there may be such seals
     std::uint64_t foreign_ = 0;         ///< epochs up to this one were used by earlier pagers
     std::set<std::uint64_t> foreign_seals_;  ///< of those, held ones of which this pager knows nothing
     std::uint64_t lost_ = 0;            ///< of those, the ones up to this epoch cannot be read
@@ -352,12 +362,15 @@ private:
     bool closed_ = false;
     bool in_registry_ = true;           ///< opening or closing: the registry's lock is held
     bool recovering_ = false;           ///< open for a moment, on behalf of a reader
+    bool created_ = false;              ///< the files in the directory are this store's own
     unsigned outside_ = 0;              ///< threads that use pager or log without the lock
     unsigned copying_ = 0;              ///< threads that read the data file without it, and run foreign code
     std::atomic<std::uint64_t> faults_seen_ = 0;  ///< os::mapping_faults() that were not ours
     std::atomic<bool> forked_ = false;
     std::atomic<std::uint64_t> version_ = 1;
     std::exception_ptr poison_;         ///< why the store cannot be used any more
+    bool unrestored_ = false;           ///< poison_ is why restoring failed; whoever comes next tries again
+    ContainerId least_id_ = 0;          ///< of containers to be made after restoring
 
     mutable std::mutex mutex_;
     std::condition_variable changed_;

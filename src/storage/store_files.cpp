@@ -89,7 +89,7 @@ std::shared_ptr<Store> Store::open(const os::fs::path& path, const StoreOptions&
     const std::lock_guard guard(registry.mutex);
     os::FileSystem& files = options.files ? *options.files : os::FileSystem::posix();
     std::error_code ignored;
-    if (os::fs::exists(path / kData, ignored)) {
+    if (os::fs::is_regular_file(os::fs::symlink_status(path / kData, ignored))) {
         const auto identity = files.open(path / kData, os::Access::read_only)->identity();
         const auto found = registry.stores.find(identity);
         const auto shared = found == registry.stores.end() ? nullptr : found->second.lock();
@@ -143,6 +143,7 @@ void Store::prepare_directory() {
         if (!temporary()) files_.sync_directory(os::fs::absolute(path_).parent_path());
     }
     const auto names = files_.list(path_);
+    require_files(names);
     if (contains(names, kData)) return;
     if (contains(names, "index.bin")) {
         throw FormatError(path_.string() + " holds files of the original pyrsistence 1.x (index.bin); read them with "
@@ -156,12 +157,34 @@ void Store::prepare_directory() {
     require_new(names);
 }
 
+/// A link would lead writes to another place, and a file with two names could be written by two processes that
+/// each hold a lock of its own.
+void Store::require_files(const std::vector<std::string>& names) const {
+    for (const char* name : {kData, kNewData, kLog, kLock}) {
+        if (!contains(names, name)) continue;
+        std::error_code error;
+        const auto status = os::fs::symlink_status(path_ / name, error);
+        if (error || !os::fs::exists(status)) continue;  // another process is at it
+        if (!os::fs::is_regular_file(status)) {
+            const char* const kind = os::fs::is_symlink(status) ? " is a symbolic link" : " is no file";
+            throw FormatError((path_ / name).string() + kind + "; the files of a store are regular files in its "
+                              "directory, put its own back");
+        }
+        const auto links = os::fs::hard_link_count(path_ / name, error);
+        if (error || links == 1 || read_only()) continue;
+        throw FormatError((path_ / name).string() + " has " + std::to_string(links) + " names (hard links); "
+                          "writing would change the others, too: copy the store, or remove them");
+    }
+}
+
 void Store::open_writer() {
     take_lock();
     const bool exists = contains(files_.list(path_), kData);  // another process may have created it meanwhile
     if (exists && options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
-    if (!exists) create_files();
-    else if (options_.mode == Mode::truncate) {
+    if (!exists) {
+        created_ = true;
+        create_files();
+    } else if (options_.mode == Mode::truncate) {
         Meta::read(*files_.open(path_ / kData, os::Access::read_only), path_.string());
         files_.rename(path_ / kData, path_ / kNewData);  // from here on it counts as a store to be created
         if (!temporary()) files_.sync_directory(path_);  // the old data must not come back beside a new log
@@ -227,10 +250,10 @@ void Store::make_files(os::FileSystem& files, const os::fs::path& path, Meta met
 }
 
 void Store::remove_files() {
-    for (const char* name : {kData, kLog, kLock}) {
+    for (const char* name : {kData, kNewData, kLog, kLock}) {
         try {
             files_.remove(path_ / name);
-        } catch (const StorageError&) {
+        } catch (...) {
             // Somebody removed the directory already.
         }
     }
@@ -241,9 +264,11 @@ void Store::remove_files() {
 /// True if readers can announce themselves in the lock file. If a copy of a store lacks it and none can be made,
 /// the data file stands in for it: writers look there, too.
 bool Store::open_lock_file() {
-    const bool exists = contains(files_.list(path_), kLock);
+    const auto names = files_.list(path_);
+    const bool exists = contains(names, kLock);
     try {
         lock_file_ = exists ? files_.open(path_ / kLock, os::Access::read_write) : files_.create(path_ / kLock);
+        created_ = !exists && !contains(names, kData);
         return true;
     } catch (const StorageError& error) {
         if (error.code() == EEXIST || error.code() == ENOENT) return open_lock_file();  // made or removed meanwhile

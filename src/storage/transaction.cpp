@@ -71,8 +71,7 @@ void Store::begin_outermost(Guard& lock) {
 void Store::begin_savepoint() {
     transaction_->levels.reserve(transaction_->levels.size() + 1);
     transaction_->open.reserve(transaction_->open.size() + 1);
-    const std::uint64_t epoch = pager_->mark();
-    hold(epoch);
+    const std::uint64_t epoch = mark_and_hold();
     transaction_->levels.push_back({epoch, catalog_, transaction_->batch.size()});
 }
 
@@ -110,7 +109,7 @@ void Store::end_transaction() noexcept {
 }
 
 void Store::roll_back(std::uint64_t begun) {
-    Guard lock = enter();
+    Guard lock = enter_to_leave();
     std::vector<std::uint64_t> none;
     std::vector<std::uint64_t>& open = transaction_ ? transaction_->open : none;
     const auto found = std::find(open.begin(), open.end(), begun);
