@@ -104,8 +104,9 @@ void Store::load() {
     writing_ = !read_only() && sequence_ == meta_.log.sequence && log_->resume(meta_.log);
 }
 
-/// Seals that somebody needs, but of which the pager knows nothing, lie within the file as it is: no page there
-/// is used before they have all been let go. Epochs that earlier pagers used are not used again.
+/// Where the pages are of seals that somebody needs, but of which the pager knows nothing, cannot be told: none
+/// below their end is used before they have all been let go. (Not below the end of the file: each writer that dies
+/// leaves it longer.) Epochs that earlier pagers used are not used again.
 void Store::protect_older_states() {
     foreign_seals_.clear();
     for (const auto& [epoch, holders] : holds_) {
@@ -116,7 +117,7 @@ void Store::protect_older_states() {
     }
     if (foreign_seals_.empty() && foreign_ < pager_->epoch()) return;
     foreign_ = std::max(foreign_, pager_->epoch());
-    pager_->protect(foreign_, foreign_seals_.empty() ? 0 : data_->size() / kPageSize);
+    pager_->protect(foreign_, foreign_seals_.empty() ? 0 : std::min(foreign_end_, data_->size() / kPageSize));
     if (foreign_seals_.empty()) pager_->drop(foreign_);
 }
 
@@ -197,6 +198,7 @@ void Store::reload() {
         transaction_->levels.clear();
     }
     foreign_ = pager_->epoch();
+    foreign_end_ = pager_->page_count();
     if (!holds_.empty()) {
         try {
             pager_->write_all();
