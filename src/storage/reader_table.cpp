@@ -22,7 +22,7 @@ constexpr std::size_t kMagic = 64, kLayout = 72, kBell = 80;
 constexpr std::size_t kNewest = 128, kRequests = 192, kAnswered = 256;
 constexpr std::size_t kRecords = 320, kRecordSize = 64;
 constexpr std::size_t kFirstSlot = 4096, kSlotSize = 64;
-constexpr std::size_t kEpoch = 0, kPid = 8, kSince = 16;  // in a slot
+constexpr std::size_t kEpoch = 0, kPid = 8, kSince = 16, kPages = 24;  // in a slot
 
 /// Locks on bytes from here on, far behind the end of the file, tell which slots have a living owner.
 constexpr std::uint64_t kLiveness = std::uint64_t{1} << 40;
@@ -225,7 +225,7 @@ std::uint64_t ReaderTable::request() noexcept {
     return number;
 }
 
-ReaderTable::Slot ReaderTable::hold(std::uint64_t epoch) {
+ReaderTable::Slot ReaderTable::hold(std::uint64_t epoch, PageId pages) {
     if (role_ == Role::observer) {
         throw StorageError(path_ + " is open read-only, but a reader must write there which state it uses",
                            EACCES);
@@ -234,13 +234,14 @@ ReaderTable::Slot ReaderTable::hold(std::uint64_t epoch) {
     Slot result(*this, take_slot());
     slot(result.index_, kPid).store(static_cast<std::uint64_t>(::getpid()));
     slot(result.index_, kSince).store(now_in_microseconds());
-    announce(result.index_, epoch);
+    announce(result.index_, epoch, pages);
     require_sound();
     return result;
 }
 
 /// R1 and R2 of the header's argument.
-void ReaderTable::announce(unsigned index, std::uint64_t epoch) noexcept {
+void ReaderTable::announce(unsigned index, std::uint64_t epoch, PageId pages) noexcept {
+    slot(index, kPages).store(pages);
     slot(index, kEpoch).store(epoch);
     std::atomic_thread_fence(std::memory_order_seq_cst);
 }
@@ -280,8 +281,8 @@ std::optional<std::pair<Published, ReaderTable::Slot>> ReaderTable::hold_publish
     Slot slot;
     std::optional<Published> seal = published();
     for (unsigned i = 0; i < kTries && seal; ++i) {
-        if (slot) announce(slot.index_, seal->epoch);
-        else slot = hold(seal->epoch);
+        if (slot) announce(slot.index_, seal->epoch, seal->page_count);
+        else slot = hold(seal->epoch, seal->page_count);
         const std::uint64_t announced = seal->epoch;
         seal = published();
         // An epoch may have been used twice, if a writer died in between: the second copy counts.
@@ -316,6 +317,17 @@ std::vector<std::uint64_t> ReaderTable::epochs_in_use() {
     std::sort(epochs.begin(), epochs.end());
     epochs.erase(std::unique(epochs.begin(), epochs.end()), epochs.end());
     return epochs;
+}
+
+PageId ReaderTable::pages_in_use() const {
+    require_sound();
+    PageId most = 0;
+    for (unsigned i = 0; i < kSlots; ++i) {
+        if (slot(i, kEpoch).load() == 0) continue;
+        const std::uint64_t pages = slot(i, kPages).load();
+        most = std::max(most, pages == 0 ? kMaxPages : pages);
+    }
+    return most;
 }
 
 std::vector<ReaderTable::Reader> ReaderTable::readers() {

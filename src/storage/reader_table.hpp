@@ -73,6 +73,9 @@ public:
     /// among them nor the published seal may be reused, if the call came after publish(). Throws
     /// CorruptionError when the table was destroyed: then nothing may be reused until it is made anew.
     std::vector<std::uint64_t> epochs_in_use();
+    /// All pages of the seals that readers use lie below; kMaxPages if some reader does not tell. The same holds for
+    /// it as for epochs_in_use(), which goes first.
+    PageId pages_in_use() const;
     /// Number of the last request. A seal made after this call answers it.
     std::uint64_t requests() const noexcept;
     void answer(std::uint64_t request) noexcept;
@@ -112,9 +115,9 @@ public:
         unsigned index_ = 0;
     };
     /// Announces an epoch, which by itself protects nothing: the caller must look again, after this, whether
-    /// the seal is still the newest. REQUIRES: epoch != 0. Throws StorageError (all slots are taken,
-    /// an observer), CorruptionError (no valid table).
-    Slot hold(std::uint64_t epoch);
+    /// the seal is still the newest. Its pages lie below `pages`; 0: unknown. REQUIRES: epoch != 0. Throws
+    /// StorageError (all slots are taken, an observer), CorruptionError (no valid table).
+    Slot hold(std::uint64_t epoch, PageId pages = 0);
     /// The newest published seal, safe to read as long as the slot lives. Nothing if none is published.
     std::optional<std::pair<Published, Slot>> hold_published();
 
@@ -142,7 +145,7 @@ private:
     std::optional<Published> decode(const std::uint64_t* words, std::uint64_t number) const noexcept;
     unsigned take_slot();
     bool take_slot(unsigned index);
-    void announce(unsigned index, std::uint64_t epoch) noexcept;
+    void announce(unsigned index, std::uint64_t epoch, PageId pages) noexcept;
     void give_back(unsigned index) noexcept;
     bool free_if_dead(unsigned index) noexcept;
 

@@ -34,6 +34,7 @@ void Store::open_table() {
         hold(epoch);
         reader_states_.push_back(epoch);
     }
+    foreign_end_ = table_->pages_in_use();
 }
 
 /// Readers may look at this state from now on. The last one announced stays readable in any case.
@@ -247,7 +248,7 @@ std::pair<Meta, std::optional<ReaderTable::Slot>> Store::hold_checkpoint() const
         const Meta meta = Meta::read(*data_, path_.string());
         // A store to which nothing was ever written has no pages to protect.
         if (!table_ || meta.pages.epoch == 0) return {meta, std::nullopt};
-        auto slot = table_->hold(meta.pages.epoch);
+        auto slot = table_->hold(meta.pages.epoch, meta.pages.page_count);
         if (Meta::read(*data_, path_.string()).checkpoint == meta.checkpoint) return {meta, std::move(slot)};
     }
 }
@@ -260,7 +261,9 @@ std::pair<Meta, std::vector<ReaderTable::Slot>> Store::hold_checkpoint_with_snap
         if (!slot) return {meta, std::move(slots)};
         slots.push_back(std::move(*slot));
         try {
-            for (const NamedSnapshot& one : read_snapshots(*data_, meta)) slots.push_back(table_->hold(one.pages.epoch));
+            for (const NamedSnapshot& one : read_snapshots(*data_, meta)) {
+                slots.push_back(table_->hold(one.pages.epoch, one.pages.page_count));
+            }
         } catch (const CorruptionError&) {
             // Whoever reads the table will say so, unless it only was replaced.
         }
@@ -297,7 +300,7 @@ std::shared_ptr<const Snapshot> Store::named_for_reader(Guard& lock, std::string
     NamedSnapshot found = find();
     std::shared_ptr<const ReaderTable::Slot> slot;
     if (table_) {
-        slot = std::make_shared<const ReaderTable::Slot>(table_->hold(found.pages.epoch));
+        slot = std::make_shared<const ReaderTable::Slot>(table_->hold(found.pages.epoch, found.pages.page_count));
         if (find().pages.epoch != found.pages.epoch) throw NotFoundError(path_.string() + ": the snapshot '" +
             std::string(name) + "' was replaced meanwhile; try again");
         pager_->grow(found.pages);

@@ -57,8 +57,9 @@ void Store::load() {
     holds_ = std::move(holds);
 }
 
-/// Seals that somebody needs, but of which the pager knows nothing, lie within the file as it is: no page there
-/// is used before they have all been let go. Epochs that earlier pagers used are not used again.
+/// Where the pages are of seals that somebody needs, but of which the pager knows nothing, cannot be told: none
+/// below their end is used before they have all been let go. (Not below the end of the file: each writer that dies
+/// leaves it longer.) Epochs that earlier pagers used are not used again.
 void Store::protect_older_states() {
     foreign_seals_.clear();
     for (const auto& [epoch, holders] : holds_) {
@@ -69,7 +70,7 @@ void Store::protect_older_states() {
     }
     if (foreign_seals_.empty() && foreign_ < pager_->epoch()) return;
     foreign_ = std::max(foreign_, pager_->epoch());
-    pager_->protect(foreign_, foreign_seals_.empty() ? 0 : data_->size() / kPageSize);
+    pager_->protect(foreign_, foreign_seals_.empty() ? 0 : std::min(foreign_end_, data_->size() / kPageSize));
     if (foreign_seals_.empty()) pager_->drop(foreign_);
 }
 
@@ -154,6 +155,7 @@ void Store::forget_changes() noexcept {
     }
     std::erase_if(holds_, [](const auto& hold) { return hold.second == 0; });
     foreign_ = pager_->epoch();
+    foreign_end_ = pager_->page_count();
     least_id_ = catalog_.containers;  // never used again: handles may remember them
     if (holds_.empty()) return;
     try {

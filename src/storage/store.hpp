@@ -349,6 +349,7 @@ private:
     std::map<std::uint64_t, unsigned> holds_;
     bool drops_wait_ = false;           ///< there may be such seals
     std::uint64_t foreign_ = 0;         ///< epochs up to this one were used by earlier pagers
+    PageId foreign_end_ = 0;            ///< the pages of their seals lie below
     std::set<std::uint64_t> foreign_seals_;  ///< of those, held ones of which this pager knows nothing
     std::uint64_t lost_ = 0;            ///< of those, the ones up to this epoch cannot be read
     View checkpoint_view_;              ///< of the checkpoint that was started last

@@ -13,14 +13,14 @@ constexpr unsigned kEndless = 1'000'000, kOperations = 45;  ///< the latter are 
 
 struct KillCounts {
     std::uint64_t lives = 0, operations = 0, in_flight = 0, in_recovery = 0, points = 0;
-    std::uint64_t looks = 0, states = 0, held = 0, stops = 0, readers_killed = 0;
+    std::uint64_t looks = 0, states = 0, held = 0, stops = 0, readers_killed = 0, largest = 0;
 
     std::string text() const {
         std::ostringstream text;
         text << lives << " lives, " << operations << " operations, " << in_flight << " deaths within an operation, "
              << in_recovery << " before the store was open, " << points << " at chosen calls, " << looks
              << " looks of readers at " << states << " states, " << held << " snapshots held, " << stops
-             << " readers stopped, " << readers_killed << " killed";
+             << " readers stopped, " << readers_killed << " killed, data of up to " << (largest >> 20) << " MiB";
         return text.str();
     }
 };
@@ -119,6 +119,9 @@ protected:
     void conclude() {
         ASSERT_FALSE(store_.board().failed) << store_.board().message;
         store_.conclude();
+        std::error_code missing;
+        const std::uint64_t size = fs::file_size(store_.path() / "data", missing);
+        if (!missing) counts_.largest = std::max(counts_.largest, size);
     }
     /// A life that ends as it should.
     void live_well(unsigned operations) {

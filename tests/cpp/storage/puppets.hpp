@@ -421,6 +421,15 @@ protected:
         fine((*made)("read"));
         return made;
     }
+    /// Refreshes until the reader sees what the writer has done: on a busy machine an answer may come too late.
+    static void catch_up(Puppet& reader, Puppet& writer) {
+        const std::uint64_t wanted = writer.number("count");
+        for (int tries = 0; tries < 100; ++tries) {
+            fine(reader("refresh"));
+            if (reader.number("count") == wanted) return;
+        }
+        ADD_FAILURE() << "the reader sees " << reader("count") << " of " << wanted;
+    }
     struct Figures {
         std::uint64_t readers, data_bytes, oldest_reader, checkpoint;
     };

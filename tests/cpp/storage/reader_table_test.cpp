@@ -65,6 +65,14 @@ TEST_F(ReaderTableTest, WhatIsPublishedIsRead) {
 TEST_F(ReaderTableTest, SlotsOfOneProcessAreIndependent) {
     const auto reader = client(Role::reader);
     ReaderTable& table = reader->table;
+    EXPECT_EQ(writer_->table.pages_in_use(), 0u);
+    {
+        const auto few = table.hold(7, 20), more = table.hold(5, 30);
+        EXPECT_EQ(writer_->table.pages_in_use(), 30u);
+        const auto unknown = table.hold(6);
+        EXPECT_EQ(writer_->table.pages_in_use(), kMaxPages);
+    }
+    EXPECT_EQ(writer_->table.pages_in_use(), 0u);
     auto seven = table.hold(7), five = table.hold(5), again = table.hold(7);
     EXPECT_EQ(writer_->table.epochs_in_use(), (Epochs{5, 7}));
     seven.release();

@@ -22,6 +22,7 @@ protected:
 
 TEST_F(ReadersTest, AReaderSeesWhatTheWriterHasDoneAndKeepsIt) {
     const auto writer = this->writer(), reader = this->reader();
+    catch_up(*reader, *writer);
     EXPECT_EQ(reader->number("count"), 100u);
     fine((*reader)("check"));
     for (int round = 0; round < 20; ++round) {
@@ -30,7 +31,7 @@ TEST_F(ReadersTest, AReaderSeesWhatTheWriterHasDoneAndKeepsIt) {
         if (round % 3 == 0) fine((*writer)("checkpoint"));
         fine((*reader)("check"));
         EXPECT_EQ(reader->number("count"), 100u + 40u * round);
-        fine((*reader)("refresh"));
+        catch_up(*reader, *writer);
         EXPECT_EQ(reader->number("count"), 140u + 40u * round);
         fine((*reader)("check"));
         fine((*reader)("check-snapshots"));
@@ -49,9 +50,13 @@ TEST_F(ReadersTest, ASnapshotOutlivesTheReturnToAnOlderSeal) {
     writer->start("compact");
     while (!writer->answered() && !fs::exists(dir_ / "waits")) std::this_thread::sleep_for(1ms);
     ASSERT_FALSE(writer->answered());
-    fine((*reader)("refresh"));
+    std::uint64_t count = 0;
+    for (int tries = 0; tries < 100 && count < 250; ++tries) {  // on a busy machine an answer may come too late
+        fine((*reader)("refresh"));
+        count = reader->number("count");
+    }
+    EXPECT_EQ(count, 250u);
     fine((*reader)("snapshot"));
-    EXPECT_EQ(reader->number("count"), 250u);
     writer->kill();
     fine((*reader)("refresh"));
     fine((*reader)("check"));
@@ -59,9 +64,32 @@ TEST_F(ReadersTest, ASnapshotOutlivesTheReturnToAnOlderSeal) {
     const auto successor = this->writer(1);
     churn(*successor, 3);
     fine((*reader)("check-snapshots"));
-    fine((*reader)("refresh"));
+    catch_up(*reader, *successor);
     fine((*reader)("check"));
     fine((*reader)("check-snapshots"));
+}
+
+/// Each writer that died made the file an eighth longer, at least by 1 MiB, while somebody read a state of the first.
+TEST_F(ReadersTest, DeadWritersDoNotMakeTheFileLonger) {
+    auto writer = this->writer(100);
+    const auto reader = this->reader();
+    fine((*reader)("snapshot"));
+    const std::uint64_t count = reader->number("count");
+    std::uint64_t early = 0;
+    for (int life = 0; life < 28; ++life) {
+        fine((*writer)("step 5"));
+        writer->kill();
+        if (life == 3) early = fs::file_size(path_ / "data");
+        writer = this->writer(0);
+    }
+    EXPECT_LE(fs::file_size(path_ / "data"), early + (4 << 20));
+    churn(*writer, 10);
+    EXPECT_EQ(reader->number("count"), count);
+    fine((*reader)("check"));
+    fine((*reader)("check-snapshots"));
+    reader->kill();
+    churn(*writer, 3);
+    fine((*writer)("check"));
 }
 
 TEST_F(ReadersTest, AHangingProcessIsExplained) {
@@ -148,9 +176,8 @@ protected:
         fine(reader("check"));
         fine(reader("check-snapshots"));
         EXPECT_EQ(reader.number("count"), count);
-        fine(reader("refresh"));
+        catch_up(reader, *writer);
         fine(reader("check"));
-        EXPECT_EQ(reader.number("count"), writer->number("count"));
         fine(reader("check-snapshots"));
         fine((*writer)("check"));
     }
@@ -258,9 +285,8 @@ TEST_P(WriterStepTest, ReadersKeepTheirStates) {
         for (auto* reader : {holder_.get(), late.get()}) {
             fine((*reader)("check-snapshots"));
             fine((*reader)("check"));
-            fine((*reader)("refresh"));
+            catch_up(*reader, *writer);
             fine((*reader)("check"));
-            EXPECT_EQ(reader->number("count"), writer->number("count"));
         }
         fine((*holder_)("check-snapshots"));
         fine((*writer)("check"));
