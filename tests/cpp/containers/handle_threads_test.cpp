@@ -383,6 +383,26 @@ TEST_F(HandleThreadsTest, EverythingAtOnce) {
     EXPECT_EQ(storage::Store::open_transactions(), 0u);
 }
 
+/// The last place was computed before another thread took the item there: a list that was never empty seemed so.
+TEST_F(HandleThreadsTest, EachItemIsTakenOnce) {
+    constexpr unsigned kThreads = 4;
+    const std::size_t rounds = scaled(3000);
+    List<std::uint64_t> list(path_);
+    std::atomic<std::uint64_t> added = 0, taken = 0;
+    in_threads(kThreads, [&](unsigned number) {
+        for (std::size_t i = 0; i < rounds; ++i) {
+            const std::uint64_t item = i * kThreads + number;
+            list.push_back(item);
+            added += item;
+            (void)list.back();
+            taken += list.pop_back();
+        }
+    });
+    EXPECT_EQ(taken, added);
+    EXPECT_TRUE(list.empty());
+    list.check();
+}
+
 TEST_F(HandleThreadsTest, TheLastHandleClosesTheStoreAndTheNextOneOpensIt) {
     PYRSISTENCE_TRACE_SEED;
     constexpr unsigned kThreads = 4;
