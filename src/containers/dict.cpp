@@ -29,6 +29,9 @@ enum class DictOp : std::uint8_t {
     clear = 19,
 };
 
+/// Ids are given out until the next one would not fit into 48 bits.
+constexpr EntryId kLastId = (EntryId{1} << 48) - 1;
+
 RecordHeader header(DictOp op, ContainerId id, const storage::ExtentRef* extent = nullptr) {
     return RecordHeader(static_cast<Op>(op), id, extent);
 }
@@ -98,6 +101,7 @@ void commit_add(WriteStep& step, ContainerId container, Found& found, std::uint6
     const Payload payload(step, entry);
     std::byte* root = step.change(container);
     const EntryId id = DictRoot::next_id(root);
+    if (id == kLastId) throw CorruptionError("all ids of entries were given out, which takes longer than any store has existed");
     DictRoot::set_next_id(root, id + 1);
     DictRoot::entries(step.pager(), root).put(id, payload.record());
     DictRoot::index(step.pager(), root).insert(found.place, hash, id);
@@ -109,6 +113,15 @@ void commit_erase(WriteStep& step, ContainerId container, EntryId id, std::uint6
     step.commit(header(DictOp::erase, container).u48(id).u64(hash));
 }
 
+[[noreturn]] void bad_operand(const char* what, EntryId id) {
+    throw CorruptionError(std::string("log: a record ") + what + " " + std::to_string(id) +
+                          ", which it cannot; restore a backup");
+}
+
+void require_entry(const Payload& payload) {
+    if (payload.record().stored.empty()) throw CorruptionError("log: an empty dict entry; restore a backup");
+}
+
 void apply(WriteStep& step, const LoggedOp& op) {
     const auto need = [&op](std::size_t size) {
         if (op.operands.size() < size) throw CorruptionError("log: a dict record that is too short");
@@ -116,14 +129,20 @@ void apply(WriteStep& step, const LoggedOp& op) {
     switch (static_cast<DictOp>(op.op)) {
         case DictOp::add: {
             need(14);
+            const EntryId id = codec::load48(op.operands.data());
+            if (id < DictRoot::next_id(step.root(op.container)) || id == kLastId) bad_operand("gives out id", id);
             const Payload payload(step, op, op.operands.subspan(14));
-            return add(step, op.container, codec::load48(op.operands.data()),
-                       codec::load<std::uint64_t>(op.operands.data() + 6), payload.record());
+            require_entry(payload);
+            return add(step, op.container, id, codec::load<std::uint64_t>(op.operands.data() + 6), payload.record());
         }
         case DictOp::replace: {
             need(6);
+            const EntryId id = codec::load48(op.operands.data());
             const Payload payload(step, op, op.operands.subspan(6));
-            return replace(step, op.container, codec::load48(op.operands.data()), payload.record());
+            require_entry(payload);
+            const bool exists = !DictRoot::entries(step.pager(), step.root(op.container)).find(id).stored.empty();
+            if (!exists) bad_operand("replaces entry", id);
+            return replace(step, op.container, id, payload.record());
         }
         case DictOp::erase:
             need(14);

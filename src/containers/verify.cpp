@@ -250,7 +250,7 @@ Report Handle::verify(const Progress& progress) const {
     store().with_checkpoint([&](os::File& data, const storage::Meta& meta) {
         storage::Verification::Options options;
         options.progress = progress;
-        storage::Verification found(meta.pages.page_count, std::move(options));
+        storage::Verification found(storage::existing_pages(data, meta.pages.page_count), std::move(options));
         storage::verify_checkpoint(data, meta, containers::container_walk(meta.hash_seed), found);
         report = {found.pages_reached(), found.entries(), found.fault_count(), {}};
         for (const storage::Fault& fault : found.faults()) report.faults.push_back(fault.text);

@@ -72,6 +72,10 @@ public:
     bool locked_elsewhere(std::uint64_t offset, Lock wanted) override;
     Identity identity() const override;
     void abandon() noexcept override;
+    /// A pipe or a device could let a reader wait for ever.
+    void require_regular() const {
+        if (!S_ISREG(status().st_mode)) fail("open (no regular file)", path_, EINVAL);
+    }
 
 private:
     struct stat status() const;
@@ -234,9 +238,11 @@ public:
 private:
     static std::unique_ptr<File> open_file(const fs::path& path, int flags) {
         const int descriptor =
-            retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600); });
+            retry([&] { return ::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600); });
         if (descriptor < 0) fail("open", path, errno);
-        return std::make_unique<PosixFile>(descriptor, path);
+        auto file = std::make_unique<PosixFile>(descriptor, path);
+        file->require_regular();
+        return file;
     }
 };
 

@@ -118,7 +118,7 @@ TEST_P(HostileFilesTest, Corpus) {
 TEST_P(HostileFilesTest, Mutations) {
     const auto inputs = corpus_of(GetParam().name);
     const bool whole_store = GetParam().run != fuzz::run_codec;
-    const std::size_t count = scaled(whole_store ? 1000 : 20'000);
+    const std::size_t count = scaled(whole_store ? 300 : 5000);
     for (std::size_t i = 0; i < count && !HasFailure(); ++i) {
         fuzz::Random random(seed() + i);
         auto input = inputs[random.below(inputs.size())];
