@@ -27,7 +27,8 @@ storage::ReadStep Container::reading() const { return storage::ReadStep(store(),
 
 std::uint64_t Container::size() const {
     const storage::ReadStep step = reading();
-    return structures::RootField::entries(step.root(id_) + containers::kEntriesField);
+    const std::byte* root = step.root(id_) + containers::kEntriesField;
+    return structures::Tree(step.pager(), root, structures::Tree::Key::rank).size();
 }
 
 Info Container::info() const {

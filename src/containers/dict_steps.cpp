@@ -15,6 +15,8 @@ using storage::LoggedOp;
 using storage::WriteStep;
 using structures::Record;
 
+/// Ids are given out until the next one would not fit into 48 bits.
+constexpr EntryId kLastId = (EntryId{1} << 48) - 1;
 constexpr const char* kAdvice = "; verify(repair=True) makes a new store with a sound one";
 
 bool starts_with(Bytes entry, Bytes identity) {
@@ -39,18 +41,32 @@ void erase(WriteStep& step, ContainerId container, EntryId id, std::uint64_t has
     }
 }
 
+[[noreturn]] void bad_operand(const char* what, EntryId id) {
+    throw CorruptionError(std::string("log: a record ") + what + " " + std::to_string(id) +
+                          ", which it cannot; restore a backup, or save what can be read by verify(repair=True)");
+}
+
+void require_entry(const Payload& payload) {
+    if (payload.record().stored.empty()) storage::bad_record();
+}
+
 void apply(WriteStep& step, const LoggedOp& op) {
     Operands operands(op);
     switch (static_cast<DictOp>(op.op)) {
         case DictOp::add: {
             const EntryId id = operands.u48();
             const std::uint64_t hash = operands.u64();
+            if (id < DictRoot::next_id(step.root(op.container)) || id == kLastId) bad_operand("gives out id", id);
             const Payload payload(step, op, operands.rest());
+            require_entry(payload);
             return add(step, op.container, id, hash, payload.record());
         }
         case DictOp::replace: {
             const EntryId id = operands.u48();
             const Payload payload(step, op, operands.rest());
+            require_entry(payload);
+            const bool exists = !DictRoot::entries(step.pager(), step.root(op.container)).find(id).stored.empty();
+            if (!exists) bad_operand("replaces entry", id);
             return replace(step, op.container, id, payload.record());
         }
         case DictOp::erase: {
@@ -97,6 +113,7 @@ Bytes value_of(Bytes entry, std::size_t identity_size) {
 
 void commit_add(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash,
                 Bytes entry) {
+    if (id >= kLastId) throw CorruptionError("all ids of entries were given out, which takes longer than any store has existed");
     const Payload payload(step, entry);
     std::byte* root = step.change(container);
     DictRoot::set_next_id(root, id + 1);

@@ -36,7 +36,7 @@ Report Handle::verify(const Progress& progress, const std::filesystem::path& rep
     Report report;
     const std::uint64_t memory_limit = store().info().memory_limit;
     store().with_checkpoint([&](os::File& data, const storage::Meta& meta) {
-        storage::Verification found = verification(meta.pages.page_count, progress);
+        storage::Verification found = verification(storage::existing_pages(data, meta.pages.page_count), progress);
         storage::verify_checkpoint(data, meta, containers::container_walk(meta.hash_seed), found);
         report = report_of(found);
         if (progress) progress(report.pages, report.pages);
@@ -53,14 +53,14 @@ Report verify(const std::filesystem::path& store, const Progress& progress, cons
     const storage::Wreck wreck(os::FileSystem::posix(), store);
     const auto& meta = wreck.meta();
     storage::PagerState whole{UINT64_MAX / 2, std::max(wreck.file_pages(), storage::kMetaPages), {}};
-    storage::Verification found = verification(meta ? meta->pages.page_count : whole.page_count, progress);
+    const PageId pages = meta ? storage::existing_pages(wreck.data(), meta->pages.page_count) : whole.page_count;
+    storage::Verification found = verification(pages, progress);
     wreck.report(found);
     bool logged = false;
     if (meta) {
         storage::verify_checkpoint(wreck.data(), *meta, containers::container_walk(meta->hash_seed), found);
         wreck.read_log(found, [&](const storage::LoggedOp&) { logged = true; });
         whole.epoch = meta->pages.epoch;
-        whole.page_count = std::max(whole.page_count, meta->pages.page_count);
     }
     Report report = report_of(found);
     if (report.fault_count == 0 || repair_to.empty()) return report;

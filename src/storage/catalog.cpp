@@ -51,6 +51,10 @@ const std::byte* Catalog::expect(PageId id, PageKind kind, unsigned level) const
     return page;
 }
 
+void Catalog::reached_again(PageId id) {
+    throw CorruptionError("page " + std::to_string(id) + " of data: the catalog reaches it more than once");
+}
+
 /// 0 if there is none.
 PageId Catalog::child(const std::byte* page, ContainerId id, unsigned level) const {
     const std::uint64_t index = id / span(level) % kFanout;
@@ -104,6 +108,7 @@ std::byte* Catalog::write(PageId& page, unsigned level, ContainerId id) {
 }
 
 ContainerId Catalog::add(ContainerType type, std::string_view name) {
+    if (root_.containers == UINT32_MAX) throw CorruptionError("the catalog: all container ids were given out");
     const ContainerId id = root_.containers++;
     PageId below;
     std::byte* root = pager_.allocate(PageKind::root, static_cast<unsigned>(type), below);
@@ -118,6 +123,7 @@ ContainerId Catalog::add(ContainerType type, std::string_view name) {
         codec::store48(top + kIds, old);
         set_page_count(top, 1);
     }
+    (void)expect(root_.page, PageKind::catalog, root_.level);
     std::byte* page = pager_.write(root_.page);
     for (unsigned level = root_.level; level > 0; --level) {
         const std::uint64_t index = id / span(level) % kFanout;
@@ -125,6 +131,7 @@ ContainerId Catalog::add(ContainerType type, std::string_view name) {
         std::byte* lower;
         if (child(page, id, level) != 0) {
             next = codec::load48(page + kIds + 6 * index);
+            (void)expect(next, PageKind::catalog, level - 1);
             lower = pager_.write(next);
         } else {
             lower = pager_.allocate(PageKind::catalog, level - 1, next);

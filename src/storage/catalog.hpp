@@ -41,15 +41,17 @@ public:
     /// Calls visit(page id) for the catalog's own pages and the root pages.
     template <class Visit>
     void walk(Visit&& visit) const {
-        if (root_.page != 0) walk(root_.page, root_.level, visit);
+        std::uint64_t left = pager_.page_count();
+        if (root_.page != 0) walk(root_.page, root_.level, left, visit);
     }
     /// Calls visit(id, root page) in ascending order of ids until it returns false.
     template <class Visit>
     void for_each(Visit&& visit) const {
-        if (root_.page != 0) for_each(root_.page, root_.level, 0, visit);
+        std::uint64_t left = pager_.page_count();
+        if (root_.page != 0) for_each(root_.page, root_.level, 0, left, visit);
     }
 
-    static constexpr unsigned kMaxLevel = 3;  ///< more than 2^32 containers are impossible
+    static constexpr unsigned kMaxLevel = kMaxCatalogLevel;
     /// The page that entry `i` of a catalog page refers to; 0 if there is none.
     static PageId id_at(const std::byte* page, unsigned i) { return codec::load48(page + kIds + 6 * std::size_t{i}); }
     /// Container ids below one child of a page of this level.
@@ -63,31 +65,35 @@ private:
     static bool register_validator();
     static const bool registered_;
     const std::byte* expect(PageId id, PageKind kind, unsigned level) const;
+    [[noreturn]] static void reached_again(PageId id);
     PageId child(const std::byte* page, ContainerId id, unsigned level) const;
     PageId find(ContainerId id) const;
     PageId expect_container(ContainerId id) const;
     std::byte* write(PageId& page, unsigned level, ContainerId id);
 
+    /// Visits no more pages than there are, so that it ends although pages may be reached again and again.
     template <class Visit>
-    void walk(PageId id, unsigned level, Visit& visit) const {
+    void walk(PageId id, unsigned level, std::uint64_t& left, Visit& visit) const {
+        if (left-- == 0) reached_again(id);
         visit(id);
         const std::byte* page = expect(id, PageKind::catalog, level);
         for (unsigned i = 0; i < page_count(page); ++i) {
             const PageId below = codec::load48(page + kIds + 6 * i);
             if (below == 0) continue;
-            if (level > 0) walk(below, level - 1, visit);
+            if (level > 0) walk(below, level - 1, left, visit);
             else visit(below);
         }
     }
 
     template <class Visit>
-    bool for_each(PageId page, unsigned level, std::uint64_t first, Visit& visit) const {
+    bool for_each(PageId page, unsigned level, std::uint64_t first, std::uint64_t& left, Visit& visit) const {
+        if (left-- == 0) reached_again(page);
         const unsigned n = page_count(expect(page, PageKind::catalog, level));
         for (unsigned i = 0; i < n; ++i) {
             const PageId below = codec::load48(expect(page, PageKind::catalog, level) + kIds + 6 * i);
             if (below == 0) continue;
             const std::uint64_t id = first + i * span(level);
-            const bool more = level > 0 ? for_each(below, level - 1, id, visit)
+            const bool more = level > 0 ? for_each(below, level - 1, id, left, visit)
                                         : visit(static_cast<ContainerId>(id), expect(below, PageKind::root, 0));
             if (!more) return false;
         }

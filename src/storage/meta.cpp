@@ -77,9 +77,25 @@ Meta Meta::read(os::File& data, const std::string& path) {
         const auto meta = decode(page);
         if (meta && (!best || meta->checkpoint > best->checkpoint)) best = meta;
     }
-    if (best) return *best;
+    if (best) {
+        best->require_possible(path);
+        return *best;
+    }
     if (magic) throw CorruptionError("pages 0 and 1 of " + path + "/data: both meta pages are damaged; restore a backup");
     throw FormatError(path + " is not a pyrsistence store: its file 'data' does not begin with a meta page");
+}
+
+void Meta::require_possible(const std::string& path) const {
+    // Numbers that are only ever counted up must not reach the end of their range.
+    for (const std::uint64_t counted : {checkpoint, pages.epoch, log.generation, log.sequence}) {
+        if (counted < kMostCounted) continue;
+        throw CorruptionError("page " + std::to_string(checkpoint % kMetaPages) + " of " + path + "/data: " +
+                              std::to_string(counted) + " is no number that a store can have counted to; restore a backup");
+    }
+    if (catalog.level > kMaxCatalogLevel) {
+        throw CorruptionError("page " + std::to_string(checkpoint % kMetaPages) + " of " + path + "/data: a catalog of " +
+                              std::to_string(catalog.level) + " levels; restore a backup");
+    }
 }
 
 void Meta::write(os::File& data) const {

@@ -11,6 +11,10 @@
 
 namespace pyrsistence::storage {
 
+inline constexpr unsigned kMaxCatalogLevel = 3;  ///< more than 2^32 containers are impossible
+/// Epochs, checkpoints, generations and sequence numbers are below this: a million a second for 140,000 years.
+inline constexpr std::uint64_t kMostCounted = std::uint64_t{1} << 62;
+
 /// Where the catalog of containers begins.
 struct CatalogRoot {
     PageId page = 0;
@@ -38,6 +42,8 @@ struct Meta {
     /// The newest valid meta page of a data file. Throws FormatError (not a store, newer format) or
     /// CorruptionError (both meta pages are damaged); `path` is for the message.
     static Meta read(os::File& data, const std::string& path);
+    /// Throws CorruptionError if a number in it is beyond what any store can have reached.
+    void require_possible(const std::string& path) const;
     /// Writes the page whose turn it is; the caller syncs.
     void write(os::File& data) const;
 };

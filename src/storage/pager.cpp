@@ -61,12 +61,17 @@ void Pager::set_validator(PageKind kind, PageValidator validator) {
 
 // --- opening
 
+/// How many pages a state can have: none in use lies behind the end of the file.
+PageId existing_pages(const os::File& file, PageId page_count) {
+    return std::max(kMetaPages, std::min(page_count, file.size() / kPageSize));
+}
+
 SpaceMap Pager::open_space(os::File& file, const PagerState& state, const Options& options) {
     auto read = [&file](PageId first, MutableBytes bytes) {
         if (file.read(bytes, first * kPageSize) == bytes.size()) return;
         corrupt(first, "it lies behind the end of the file");
     };
-    if (options.access == Access::read) return SpaceMap(read, state.page_count);
+    if (options.access == Access::read) return SpaceMap(read, existing_pages(file, state.page_count));
     const auto checked = [&](const ExtentRef& directory) {
         const PageId file_pages = file.size() / kPageSize;
         if (directory.first < file_pages && directory.bytes <= file_pages * kPageSize) return directory;
@@ -121,7 +126,8 @@ void Pager::reopen(const PagerState& state) {
 void Pager::grow(const PagerState& state) {
     if (access_ != Access::read) return;
     look_again();
-    if (state.page_count > space_.page_count()) space_ = SpaceMap({}, state.page_count);
+    const PageId pages = existing_pages(file_, state.page_count);
+    if (pages > space_.page_count()) space_ = SpaceMap({}, pages);
     opened_epoch_ = std::max(opened_epoch_, state.epoch);
 }
 
@@ -384,9 +390,20 @@ const std::byte* Pager::extent_place(const ExtentRef& ref) const {
 PageId Pager::new_page() {
     if (frames_free_ == 0) out_of_memory("a step wrote more than " + std::to_string(kStepFrames) + " pages");
     const PageId id = space_.allocate(1);
-    if (id < page_limit_) return id;
+    if (id < page_limit_) {
+        require_unused(id, 1);
+        return id;
+    }
     retire_run(id, 1);
     out_of_memory("a step allocated more than " + std::to_string(kStepFrames) + " pages");
+}
+
+/// A damaged space map may give away what is in use. Nothing is written over a page that was read, since
+/// what was verified there is trusted from then on.
+void Pager::require_unused(PageId first, std::uint64_t pages) const {
+    for (PageId id = first; id < std::min(first + pages, state_size_); ++id) {
+        if (page_state_[id] != kUnread) [[unlikely]] corrupt(id, "it is in use, but the space map has it as free");
+    }
 }
 
 std::byte* Pager::allocate(PageKind kind, unsigned level, PageId& id) {
@@ -449,6 +466,7 @@ ExtentRef Pager::write_extent(Bytes bytes) {
     ref.first = space_.allocate(ref.pages());
     try {
         cover(ref.first + ref.pages());
+        require_unused(ref.first, ref.pages());
         place_extent(ref.first, bytes);
         keep_for_recovery(ref);
     } catch (...) {
@@ -509,7 +527,9 @@ std::uint64_t Pager::mark() {
 
 PagerState Pager::seal() {
     const auto write = [&](PageId first, Bytes bytes) {
-        cover(first + (bytes.size() + kPageSize - 1) / kPageSize);
+        const std::uint64_t pages = (bytes.size() + kPageSize - 1) / kPageSize;
+        cover(first + pages);
+        require_unused(first, pages);
         file_.write(bytes, first * kPageSize);
     };
     if (writes()) space_directory_ = space_.save(write);
@@ -605,6 +625,7 @@ void Pager::trim(bool exact) {
     const PageId pages = space_.trim();
     const PageId slack = exact ? 0 : growth_step(pages);
     if (file_pages_ <= pages + 2 * slack) return;
+    require_unused(pages + slack, file_pages_ - pages - slack);
     file_.truncate((pages + slack) * kPageSize);
     file_pages_ = pages + slack;
     update_limit();

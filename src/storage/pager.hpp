@@ -37,6 +37,9 @@ struct PagerState {
 /// bounds the page ids that it may name. Throws CorruptionError. Called once per page after it is read.
 using PageValidator = void (*)(const std::byte* page, PageId id, PageId page_count);
 
+/// Of the pages that a state speaks of, those that the file has: no page in use lies behind its end.
+PageId existing_pages(const os::File& file, PageId page_count);
+
 class Pager {
 public:
     enum class Access {
@@ -217,6 +220,7 @@ private:
     void write_pages(std::vector<Write>&);
 
     PageId new_page();
+    void require_unused(PageId first, std::uint64_t pages) const;
     void retire_run(PageId first, std::uint64_t pages);
     void recycle(PageId first, std::uint64_t pages);
     void keep_for_recovery(const ExtentRef&);

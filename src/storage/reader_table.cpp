@@ -44,8 +44,6 @@ enum {
 };
 static_assert(kWords * sizeof(std::uint64_t) == kRecordSize);
 
-constexpr unsigned kMaxCatalogLevel = 3;  ///< 680^4 ids are more than there can be
-
 /// Copies or looks that are spoilt because others write meanwhile. Each needs a publication of the writer's
 /// in just that moment; so many in a row mean that something else writes there.
 constexpr unsigned kTries = 10'000;
@@ -74,7 +72,9 @@ std::uint64_t hash(const std::uint64_t* words, std::size_t count, std::uint64_t 
 bool possible(const Published& seal) noexcept {
     const CatalogRoot& catalog = seal.catalog;
     const bool empty = catalog.page == 0 && catalog.containers == 0;
-    return seal.page_count >= kMetaPages && seal.page_count <= kMaxPages && catalog.page < seal.page_count &&
+    // The writer's own epochs go on above it, and have to remain possible, too.
+    const bool counted = seal.epoch < kMostCounted / 2 && seal.checkpoint < kMostCounted;
+    return counted && seal.page_count >= kMetaPages && seal.page_count <= kMaxPages && catalog.page < seal.page_count &&
            catalog.level <= kMaxCatalogLevel && (empty || catalog.page >= kMetaPages);
 }
 

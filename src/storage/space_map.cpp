@@ -130,7 +130,7 @@ std::vector<SpaceMap::Group> SpaceMap::read_directory(const ExtentRef& directory
         group.live = group.busy = codec::load<std::uint32_t>(entry + 8);
         group.checksum = codec::load<std::uint64_t>(entry + 12);
         const bool stored = group.page >= kMetaPages && group.page < page_count;
-        if (group.live > kGroupPages || (!stored && (group.page != 0 || group.live != 0))) {
+        if (group.live > kGroupPages || (i == 0 && !stored) || (!stored && (group.page != 0 || group.live != 0))) {
             corrupt(directory.first, "entry " + std::to_string(i) + " of the space map is impossible");
         }
         group.longest = static_cast<std::uint32_t>(kGroupPages) - group.live;

@@ -269,6 +269,22 @@ SpaceMap open_space_map(os::File& data, const PagerState& state) {
 
 namespace {
 
+/// Pages in use behind the end of the file, of which the account of pages knows nothing.
+void refuse_pages_behind(const SpaceMap& space, Verification& out) {
+    if (space.page_count() <= out.page_count()) return;
+    out.enter(Part::space, std::nullopt);
+    const auto visit = [&out](PageId first, std::uint64_t pages) {
+        const PageId behind = std::max(first, out.page_count());
+        if (behind >= first + pages) return;
+        out.fault(behind, runs(behind, first + pages - behind) + " may not be used, but the file ends before");
+    };
+    try {
+        space.for_each_busy(visit);
+    } catch (const CorruptionError& error) {
+        out.fault(0, error);
+    }
+}
+
 /// One state; `table` is where its named snapshots are listed.
 void verify_stored(os::File& data, const PagerState& state, const CatalogRoot& catalog, const ExtentRef& table,
                    const ContainerWalk& walk, Verification& out) {
@@ -281,6 +297,7 @@ void verify_stored(os::File& data, const PagerState& state, const CatalogRoot& c
         out.fault(state.space_map.first, error);
     }
     if (!space) return verify_containers(*pager, catalog, walk, out);
+    refuse_pages_behind(*space, out);
     SpaceAccount account = account_of(*space);
     account.own_pages = [&](const std::function<void(PageId, std::uint64_t)>& visit) {
         space->own_pages(visit);
@@ -301,7 +318,7 @@ void verify_checkpoint(os::File& data, const Meta& meta, const ContainerWalk& wa
         out.fault(meta.snapshots.first, error);
     }
     for (const NamedSnapshot& snapshot : snapshots) {
-        Verification then(snapshot.pages.page_count, out.options());
+        Verification then(existing_pages(data, snapshot.pages.page_count), out.options());
         verify_stored(data, snapshot.pages, snapshot.catalog, snapshot.table, walk, then);
         out.add_findings(then, "snapshot '" + snapshot.name + "'");
     }

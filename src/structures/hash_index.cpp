@@ -76,7 +76,9 @@ bool HashIndex::erase(std::uint64_t hash, EntryId id) {
     if (spine_.empty()) return false;
     const std::uint64_t tag = tag_of(hash);
     Path path = before_tag(tag);
+    std::uint64_t left = spine_.pager().page_count();
     do {
+        if (left-- == 0) reached_again(path.leaf);
         const std::byte* bucket = spine_.leaf(path.leaf);
         const unsigned n = storage::page_count(bucket);
         for (unsigned i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
@@ -116,7 +118,8 @@ std::optional<std::uint64_t> HashIndex::relocate(std::uint64_t tag, PageId limit
     if (spine_.empty()) return std::nullopt;
     Path path = to_tag(tag);
     spine_.relocate(path, limit);
-    while (spine_.next_leaf(path)) {
+    for (std::uint64_t left = spine_.pager().page_count(); spine_.next_leaf(path);) {
+        if (left-- == 0) reached_again(path.leaf);
         const std::byte* bucket = spine_.leaf(path.leaf);
         const std::uint64_t next = tag_at(bucket, 0);
         if (next > tag) return next;

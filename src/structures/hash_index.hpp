@@ -48,7 +48,7 @@ public:
         const std::size_t likely = kSlots + kSlot * likely_slot(path.bounds, tag);
         spine_.prefetch(path.leaf, likely - std::min<std::size_t>(likely, 64));
         spine_.prefetch(path.leaf, likely);
-        for (;;) {
+        for (std::uint64_t left = spine_.pager().page_count(); left-- > 0;) {
             const std::byte* bucket = spine_.leaf(path.leaf);
             const unsigned n = storage::page_count(bucket);
             unsigned& i = place.slot;
@@ -62,6 +62,7 @@ public:
             if (!spine_.next_leaf(path)) return std::nullopt;
             path.bounds = {};
         }
+        reached_again(path.leaf);
     }
     void insert(std::uint64_t hash, EntryId id);
     /// Inserts where find() did not find the hash.

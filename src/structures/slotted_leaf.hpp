@@ -27,6 +27,7 @@ struct SlottedLeaf {
     static constexpr unsigned kExternal = 0x8000;
     /// Longer records go to extents. A third of the room: any leaf then splits into two that fit.
     static constexpr std::size_t kMaxRecord = 1352;
+    static constexpr std::size_t kMostEntries = kRoom / (kSlot + 1);
     static_assert(3 * (kMaxRecord + kSlot) <= kRoom);
 
     static std::uint64_t base(const std::byte* leaf) { return codec::load48(leaf + kBase); }

@@ -48,6 +48,9 @@ using VisitRun = std::function<void(PageId first, std::uint64_t pages)>;
 std::string misplacement(const std::byte* page, storage::PageKind kind, unsigned level);
 [[noreturn]] void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level);
 [[noreturn]] void too_high(unsigned height);
+[[noreturn]] void too_many(PageId top, std::uint64_t entries);
+/// For walks that would not end.
+[[noreturn]] void reached_again(PageId id);
 
 template <bool kCounted>
 class Spine {
@@ -61,6 +64,12 @@ public:
     Spine(Pager& pager, std::byte* root, storage::PageKind leaf_kind)
         : pager_(pager), root_(root), leaf_kind_(leaf_kind) {}
 
+    /// Number of entries. Throws CorruptionError if that is more than `most` in every page that there is.
+    std::uint64_t entries(std::uint64_t most) const {
+        const std::uint64_t count = RootField::entries(root_);
+        if (count / most >= pager_.page_count()) [[unlikely]] too_many(RootField::page(root_), count);
+        return count;
+    }
     bool empty() const { return RootField::page(root_) == 0; }
     std::byte* root() const { return root_; }
     Pager& pager() const { return pager_; }
@@ -204,10 +213,12 @@ public:
     }
 
     /// Calls visit(page id, page, level) for every inner node and `leaf_visit(id)` for every leaf,
-    /// in order, without recursion deeper than the height.
+    /// in order, without recursion deeper than the height. Throws CorruptionError when it has visited as many
+    /// pages as there are and is not at the end.
     template <class Inner, class Leaf>
     void walk(Inner&& visit, Leaf&& leaf_visit) const {
-        if (!empty()) walk(RootField::page(root_), checked_height(), visit, leaf_visit);
+        std::uint64_t left = pager_.page_count();
+        if (!empty()) walk(RootField::page(root_), checked_height(), left, visit, leaf_visit);
     }
 
 private:
@@ -243,11 +254,12 @@ private:
         return path;
     }
     template <class Inner, class Leaf>
-    void walk(PageId id, unsigned level, Inner& visit, Leaf& leaf_visit) const {
+    void walk(PageId id, unsigned level, std::uint64_t& left, Inner& visit, Leaf& leaf_visit) const {
+        if (left-- == 0) reached_again(id);
         if (level == 0) return leaf_visit(id);
         const std::byte* inner = expect(id, kInnerKind, level);
         const unsigned n = storage::page_count(inner);
-        for (unsigned i = 0; i < n; ++i) walk(Node::child(inner, i), level - 1, visit, leaf_visit);
+        for (unsigned i = 0; i < n; ++i) walk(Node::child(inner, i), level - 1, left, visit, leaf_visit);
         visit(id, inner, level);
     }
 

@@ -35,6 +35,13 @@ void too_high(unsigned height) {
                           std::to_string(kMaxHeight) + " are possible; restore a backup");
 }
 
+void too_many(PageId top, std::uint64_t entries) {
+    throw CorruptionError("page " + std::to_string(top) + " of data: the root of this tree counts " +
+                          std::to_string(entries) + " entries, more than the store has room for; restore a backup");
+}
+
+void reached_again(PageId id) { bad_page(id, "a tree reaches it more than once"); }
+
 template <bool kCounted>
 void InnerNode<kCounted>::validate(const std::byte* node, PageId id, PageId page_count) {
     const unsigned n = storage::page_count(node);
@@ -71,6 +78,8 @@ std::optional<unsigned> Tree::slot_of_id(const std::byte* leaf, EntryId id) {
 }
 
 void Tree::bad_count(PageId page) { bad_page(page, "fewer entries than its parent counts"); }
+
+void Tree::bad_order(PageId page) { bad_page(page, "its ids are below those of the leaf before it"); }
 
 unsigned Tree::checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank) {
     if (rank >= Leaf::entries(leaf)) bad_count(page);

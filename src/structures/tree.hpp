@@ -20,6 +20,8 @@ namespace pyrsistence::structures {
 using VisitEntry = std::function<void(std::uint64_t key, Bytes entry)>;
 
 class Tree {
+    using Leaf = SlottedLeaf;
+
 public:
     enum class Key : bool { rank, id };
     static constexpr std::size_t kRootSize = RootField::kSize;
@@ -29,7 +31,8 @@ public:
     /// For reading only: the functions that change the tree must not be called.
     Tree(storage::Pager& pager, const std::byte* root, Key key) : Tree(pager, const_cast<std::byte*>(root), key) {}
 
-    std::uint64_t size() const { return RootField::entries(spine_.root()); }
+    /// Throws CorruptionError if the pages that there are could not hold so many.
+    std::uint64_t size() const { return spine_.entries(Leaf::kMostEntries); }
 
     /// The record at a rank. O(log n). REQUIRES: rank < size().
     Record at(std::uint64_t rank) const;
@@ -82,12 +85,11 @@ public:
     void check(const VisitEntry& visit, const VisitRun& mark) const;
 
 private:
-    using Leaf = SlottedLeaf;
-
     /// The slot of an id in its leaf, or nothing if it is a hole or beyond.
     static std::optional<unsigned> slot_of_id(const std::byte* leaf, EntryId id);
     static unsigned checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank);
     [[noreturn]] static void bad_count(PageId page);
+    [[noreturn]] static void bad_order(PageId page);
     void place(Path& path, unsigned slot, const Record& record, bool insert);
     void split(Path& path, unsigned slot, const Record& record, bool insert);
     void start_leaf(Path& path, EntryId base, const Record& record);
@@ -108,7 +110,7 @@ std::optional<std::uint64_t> Tree::scan(std::uint64_t start, Visit&& visit) cons
     std::uint64_t place = start;
     Path path = key_ == Key::rank ? spine_.to_rank(place) : spine_.to_key(start);
     spine_.read_ahead(path);
-    for (;;) {
+    for (bool second = false;; second = true) {
         const std::byte* leaf = spine_.leaf(path.leaf);
         const unsigned n = Leaf::slots(leaf);
         const std::uint64_t base = key_ == Key::rank ? start - place : Leaf::base(leaf);
@@ -120,6 +122,7 @@ std::optional<std::uint64_t> Tree::scan(std::uint64_t start, Visit&& visit) cons
         }
         if (first < n) return base + n;
         if (key_ == Key::rank) bad_count(path.leaf);
+        if (second) bad_order(path.leaf);  // each leaf holds an entry, and they ascend
         if (!spine_.next_leaf(path)) return std::nullopt;
         spine_.read_ahead(path);
     }

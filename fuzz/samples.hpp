@@ -1,0 +1,17 @@
+// Sound stores that targets and corpus begin with: small, and with zeros for most of their bytes. For tests and
+// fuzzers, one thread at a time.
+#pragma once
+
+#include "fuzz/image.hpp"
+
+namespace pyrsistence::fuzz {
+
+/// A place for stores, removed when the process ends.
+const fs::path& scratch_directory();
+
+/// A dict `d` and a list `l` with a few entries each, some of them in extents, closed.
+void make_small_store(const fs::path& path);
+/// Its bytes; made once.
+const Image& small_store();
+
+}  // namespace pyrsistence::fuzz

@@ -1,0 +1,296 @@
+#include "fuzz/walk.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "codec/item.hpp"
+#include "pyrsistence/store.hpp"
+
+namespace pyrsistence::fuzz {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kChunk = 100;       ///< entries
+constexpr std::size_t kLookups = 300;     ///< of each container
+constexpr std::uint64_t kMostSteps = std::uint64_t{1} << 22;  ///< more entries than an image can hold
+constexpr std::uint64_t kMemory = 4 << 20;
+
+using Entry = std::pair<std::uint64_t, std::string>;
+
+class Walk {
+public:
+    Walk(const fs::path& store, const fs::path& scratch) : path_(store), scratch_(scratch) {}
+
+    void run() {
+        attempt("reading", [this] { read(); });
+        attempt("writing", [this] { write(); });
+        attempt("reading again", [this] { read(); });
+    }
+
+private:
+    /// An error is a violation if the store is sound.
+    template <class Action>
+    void attempt(const char* what, Action&& action) {
+        try {
+            action();
+        } catch (const Error& error) {
+            if (sound_) throw Violation(std::string("verify() found nothing, but ") + what + ": " + error.what());
+        }
+    }
+    void require(bool holds, const char* what) const {
+        if (sound_ && !holds) throw Violation(std::string("verify() found nothing, but: ") + what);
+    }
+
+    static Options options(Mode mode) { return {.mode = mode, .memory_limit = kMemory}; }
+    void judge(Handle& store) {
+        sound_ = false;
+        const Report report = store.verify();
+        if (report.fault_count > 0 && report.faults.empty()) throw Violation("faults without a text");
+        sound_ = report.fault_count == 0;
+    }
+
+    void read();
+    void write();
+    void contents(const Store& store);
+    void dict(const Store& store, const std::string& name);
+    void list(const Store& store, const std::string& name);
+    template <class Container>
+    std::vector<Entry> forward(const Container& container);
+    template <class Container>
+    std::vector<Entry> backward(const Container& container);
+    template <class Container>
+    std::vector<Entry> both_ways(const Container& container);
+    void change_dict(Store& store, const std::string& name);
+    void change_list(Store& store, const std::string& name);
+    void change_store(Store& store);
+
+    const fs::path path_, scratch_;
+    bool sound_ = false;
+};
+
+void Walk::read() {
+    Store store(path_, options(Mode::read));
+    judge(store);
+    attempt("check()", [&] { store.check(); });
+    attempt("its contents", [&] { contents(store); });
+    attempt("its snapshots", [&] {
+        for (const NamedSnapshot& one : store.snapshots()) {
+            attempt("a named snapshot", [&] {
+                Options then = options(Mode::read);
+                then.at = one.name;
+                contents(Store(path_, then));
+            });
+        }
+    });
+}
+
+void Walk::contents(const Store& store) {
+    for (const Store::Entry& entry : store.containers()) {
+        if (entry.type == "dict") attempt("a dict", [&] { dict(store, entry.name); });
+        if (entry.type == "list") attempt("a list", [&] { list(store, entry.name); });
+    }
+}
+
+template <class Container>
+std::vector<Entry> Walk::forward(const Container& container) {
+    std::vector<Entry> all;
+    Chunk chunk;
+    chunk.more = true;
+    for (std::uint64_t steps = 0; chunk.more; ++steps) {
+        const std::uint64_t from = chunk.next;
+        container.read(from, kChunk, chunk);
+        if (chunk.more && chunk.next <= from) throw Violation("iteration stands still");
+        if (steps > kMostSteps || all.size() > kMostSteps) throw Violation("iteration does not end");
+        for (std::size_t i = 0; i < chunk.items.size(); ++i) {
+            all.emplace_back(chunk.items[i].key, as_text(chunk.entry(i)));
+        }
+    }
+    return all;
+}
+
+template <class Container>
+std::vector<Entry> Walk::backward(const Container& container) {
+    std::vector<Entry> all;
+    Chunk chunk;
+    chunk.more = true;
+    chunk.next = UINT64_MAX;
+    for (std::uint64_t steps = 0; chunk.more; ++steps) {
+        const std::uint64_t from = chunk.next;
+        container.read_back(from, kChunk, chunk);
+        if (chunk.more && chunk.next >= from) throw Violation("backward iteration stands still");
+        if (steps > kMostSteps || all.size() > kMostSteps) throw Violation("backward iteration does not end");
+        for (std::size_t i = 0; i < chunk.items.size(); ++i) {
+            all.emplace_back(chunk.items[i].key, as_text(chunk.entry(i)));
+        }
+    }
+    return all;
+}
+
+template <class Container>
+std::vector<Entry> Walk::both_ways(const Container& container) {
+    std::vector<Entry> all, back;
+    attempt("iteration", [&] { all = forward(container); });
+    attempt("backward iteration", [&] { back = backward(container); });
+    require(all.size() == container.size(), "iteration has not as many entries as size() says");
+    std::reverse(back.begin(), back.end());
+    require(all == back, "backward iteration differs");
+    return all;
+}
+
+void Walk::dict(const Store& store, const std::string& name) {
+    const RawDict dict(store, name);
+    std::size_t lookups = 0;
+    for (const auto& [id, entry] : both_ways(dict)) {
+        if (++lookups > kLookups) break;
+        attempt("a lookup", [&, id = id] {
+            const codec::EntryView parts = codec::split_entry(as_bytes(entry));
+            Buffer value;
+            require(dict.find(parts.identity) == id, "a key does not lead to its entry");
+            require(dict.get(parts.identity, value) && as_text(value) == as_text(parts.value), "another value is found");
+            require(dict.read_entry(id, value) && as_text(value) == entry, "an id does not lead to its entry");
+        });
+    }
+    attempt("a lookup in vain", [&] { (void)dict.contains(as_bytes("\x44none")); });
+    attempt("the next id", [&] { (void)dict.next_id(); });
+}
+
+void Walk::list(const Store& store, const std::string& name) {
+    const RawList list(store, name);
+    std::size_t lookups = 0;
+    for (const auto& [rank, item] : both_ways(list)) {
+        if (++lookups > kLookups) break;
+        attempt("an item", [&, rank = rank] {
+            Buffer found;
+            require(list.get(rank, found) && as_text(found) == item, "another item is found");
+        });
+    }
+    attempt("the last item", [&] {
+        Buffer found;
+        if (const std::uint64_t size = list.size(); size > 0) list.get(size - 1, found);
+    });
+}
+
+// --- changes
+
+/// A key and a value that no image has by chance.
+struct Fresh {
+    Buffer bytes;
+    std::size_t key;
+
+    Fresh(unsigned number, std::size_t size) {
+        put_text(bytes, "fuzz-key-" + std::to_string(number), false);
+        key = bytes.size();
+        put_bytes(bytes, as_bytes(std::string(size, 'v')));
+    }
+    DictEntry entry() const { return {bytes, key, key}; }
+    Bytes identity() const { return bytes.view().first(key); }
+    Bytes value() const { return bytes.view().subspan(key); }
+};
+
+void Walk::change_dict(Store& store, const std::string& name) {
+    RawDict dict(store, name);
+    std::vector<Entry> some;
+    attempt("iteration", [&] { some = forward(dict); });
+    Buffer ignored;
+    for (unsigned i = 0; i < 6; ++i) {
+        const Fresh fresh(i % 4, i % 3 == 2 ? 20'000 : 600 * i);
+        attempt("setting", [&] { dict.set(fresh.entry()); });
+        attempt("inserting", [&] { dict.insert(fresh.entry(), ignored); });
+    }
+    for (std::size_t i = 0; i < std::min<std::size_t>(some.size(), 40); ++i) {
+        const Bytes entry = as_bytes(some[i * some.size() / 40 % some.size()].second);
+        attempt("changing an entry", [&] {
+            const codec::EntryView parts = codec::split_entry(entry);
+            const auto key = static_cast<std::size_t>(parts.value.data() - entry.data());
+            if (i % 2 == 0) dict.erase(parts.identity);
+            else dict.set({entry, parts.identity.size(), key});
+        });
+    }
+    attempt("popping", [&] { dict.pop_last(ignored); });
+    attempt("popping", [&] { dict.pop(Fresh(0, 1).identity(), ignored); });
+}
+
+void Walk::change_list(Store& store, const std::string& name) {
+    RawList list(store, name);
+    const Fresh small(1, 30), large(2, 3000), huge(3, 20'000);
+    const Bytes items[] = {small.value(), large.value(), huge.value(), small.identity()};
+    attempt("appending", [&] { list.append(small.value()); });
+    for (std::uint64_t i = 0; i < 8; ++i) {
+        attempt("inserting", [&] { list.insert(i * list.size() / 8, items[i % 4]); });
+        attempt("setting", [&] { list.set(i * list.size() / 7, items[(i + 1) % 4]); });
+        attempt("erasing", [&] { list.erase(i * list.size() / 9); });
+    }
+    attempt("replacing a slice", [&] { list.replace_slice(list.size() / 3, 5, items); });
+    attempt("setting a slice", [&] { list.set_slice(0, 1, std::span(items).first(1)); });
+    attempt("erasing a slice", [&] { list.erase_slice(1, 3, 4); });
+    attempt("erasing a run", [&] { list.erase_slice(list.size() / 2, 1, list.size() / 4); });
+    attempt("reversing", [&] { list.reverse(); });
+}
+
+void Walk::change_store(Store& store) {
+    attempt("rolling back", [&] {
+        Transaction transaction(store, false);
+        for (const Store::Entry& entry : store.containers()) {
+            if (entry.type == "list") attempt("a list", [&] { RawList(store, entry.name).clear(); });
+            if (entry.type == "dict") attempt("a dict", [&] { RawDict(store, entry.name).clear(); });
+        }
+        transaction.roll_back();
+    });
+    attempt("a snapshot", [&] { contents(store.snapshot()); });
+    attempt("keeping a snapshot", [&] { store.keep_snapshot("fuzz-snapshot"); });
+    attempt("new containers", [&] {
+        if (store.contains("fuzz-dict")) return;
+        RawDict(store, "fuzz-dict").set(Fresh(1, 10).entry());
+        RawList(store, "fuzz-list").append(Fresh(1, 10).value());
+        store.rename("fuzz-list", "fuzz-list-2");
+    });
+    for (const Store::Entry& entry : store.containers()) {
+        if (entry.type == "dict") attempt("changing a dict", [&] { change_dict(store, entry.name); });
+        if (entry.type == "list") attempt("changing a list", [&] { change_list(store, entry.name); });
+    }
+    attempt("a transaction", [&] {
+        Transaction transaction(store, false);
+        for (const Store::Entry& entry : store.containers()) {
+            if (entry.type == "list") attempt("a list", [&] { RawList(store, entry.name).append(Fresh(1, 100).value()); });
+        }
+        transaction.commit();
+    });
+}
+
+void Walk::write() {
+    sound_ = false;
+    Store store(path_, options(Mode::read_write));
+    judge(store);
+    attempt("its contents", [&] { contents(store); });
+    attempt("changes", [&] { change_store(store); });
+    attempt("compacting", [&] { store.compact(); });
+    attempt("the figures", [&] { (void)store.info(); });
+    attempt("verifying again", [&] {
+        const bool before = sound_;
+        const Report report = store.verify();
+        if (before && report.fault_count > 0) throw Violation("changes made faults: " + report.faults.at(0));
+        store.check();
+    });
+    attempt("a backup", [&] {
+        fs::remove_all(scratch_);
+        store.backup(scratch_);
+        const Report report = Store(scratch_, options(Mode::read)).verify();
+        require(report.fault_count == 0, "the backup has faults");
+    });
+    attempt("deleting a snapshot", [&] { store.delete_snapshot("fuzz-snapshot"); });
+    for (const Store::Entry& entry : store.containers()) {
+        attempt("removing a container", [&] { store.remove(entry.name); });
+    }
+    attempt("closing", [&] { store.close(); });
+}
+
+}  // namespace
+
+void walk_store(const std::filesystem::path& store, const std::filesystem::path& scratch) {
+    Walk(store, scratch).run();
+}
+
+}  // namespace pyrsistence::fuzz
