@@ -297,6 +297,7 @@ private:
     void let_go_after_readers(std::uint64_t epoch);
     View hold_present();
     void write_snapshot_table(WriteStep& step, const SnapshotTable& table);
+    bool keep_checkpoint(std::string_view name);
     void change_snapshots(const std::function<void(SnapshotTable&)>& change);
 
     // readers.cpp
