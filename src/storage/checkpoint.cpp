@@ -219,6 +219,9 @@ void Store::with_checkpoint(const std::function<void(os::File&, const Meta&)>& u
     if (read_only()) return with_last_checkpoint(use);
     Guard lock = enter_alone();
     if (dirty()) checkpoint_and_wait(lock);
+    // Who makes a checkpoint in the middle of a change may not have set named_ yet, which that checkpoint lists.
+    wait(lock, [this] { return !busy_; });
+    require_open();
     const Meta meta = meta_;
     std::vector<std::uint64_t> epochs{meta.pages.epoch};
     for (const NamedSnapshot& one : named_) epochs.push_back(one.pages.epoch);

@@ -161,6 +161,12 @@ void Store::keep_snapshot(std::string_view name) {
         throw FormatError("a snapshot name of " + std::to_string(name.size()) + " bytes; 1 to " +
                           std::to_string(NamedSnapshot::kMaxName) + " are possible");
     }
+    while (!keep_checkpoint(name)) {
+    }
+}
+
+/// False if another thread has meanwhile kept the same checkpoint or a later one: in the table they ascend.
+bool Store::keep_checkpoint(std::string_view name) {
     NamedSnapshot fresh{std::string(name), microseconds_since_1970(), 0, {}, {}, {}};
     {
         Guard lock = enter_alone();
@@ -174,16 +180,23 @@ void Store::keep_snapshot(std::string_view name) {
         fresh.table = meta_.snapshots;
         hold(fresh.pages.epoch);
     }
+    bool kept = false;
+    const auto give_up = [&] {
+        const Guard lock(mutex_);
+        if (!closed_ && (!poison_ || unrestored_)) let_go(fresh.pages.epoch);
+    };
     try {
         change_snapshots([&](SnapshotTable& table) {
             if (find_name(table, name) != table.end()) throw ExistsError("two threads keep a snapshot '" + fresh.name + "'");
-            table.push_back(fresh);
+            kept = table.empty() || table.back().pages.epoch < fresh.pages.epoch;
+            if (kept) table.push_back(fresh);
         });
     } catch (...) {
-        const Guard lock(mutex_);
-        if (!closed_ && (!poison_ || unrestored_)) let_go(fresh.pages.epoch);
+        give_up();
         throw;
     }
+    if (!kept) give_up();
+    return kept;
 }
 
 bool Store::delete_snapshot(std::string_view name) {

@@ -305,6 +305,7 @@ private:
     View hold_present();
     std::shared_ptr<const Snapshot> snapshot_of(Guard& lock, const View& held);
     void write_snapshot_table(WriteStep& step, const SnapshotTable& table);
+    bool keep_checkpoint(std::string_view name);
     void change_snapshots(const std::function<void(SnapshotTable&)>& change);
 
     // readers.cpp

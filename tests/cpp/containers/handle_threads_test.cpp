@@ -3,6 +3,7 @@
 // Money moves between containers, and no state has more or less of it; each thread owns containers and keys that it
 // knows exactly; lists are changed by blocks, and no read sees a part of one.
 #include <map>
+#include <set>
 #include <thread>
 
 #include "containers/elsewhere.hpp"
@@ -309,6 +310,20 @@ private:
         ASSERT_GE(store().containers().size(), 6u);
         ASSERT_FALSE(store().closed() || store().read_only());
     }
+    /// The same question in a row: between answers that needed no lock, nothing would put this thread in order
+    /// with the others, which is what the sanitizer sees best.
+    void ask_again_and_again() {
+        const std::uint64_t which = random_.below(7);
+        for (int i = 0; i < 200; ++i) {
+            if (which == 0) (void)store_.info();
+            else if (which == 1) (void)store_.containers();
+            else if (which == 2) (void)store_.snapshots();
+            else if (which == 3) (void)store_.version();
+            else if (which == 4) (void)common_.accounts.size();
+            else if (which == 5) (void)common_.accounts.at(3);
+            else (void)common_.texts.begin();
+        }
+    }
     void sync() { store().sync(); }
     void make_checkpoint() { store().checkpoint(); }
     void compact() { store().compact(); }
@@ -334,7 +349,8 @@ private:
         {200, &Actor::change_dict}, {200, &Actor::change_list}, {200, &Actor::change_texts},
         {100, &Actor::change_blocks}, {200, &Actor::transact}, {20, &Actor::rename}, {10, &Actor::replace_list},
         {20, &Actor::iterate}, {20, &Actor::take_snapshot}, {4, &Actor::keep_snapshot}, {4, &Actor::back_up},
-        {30, &Actor::look_around}, {10, &Actor::sync}, {10, &Actor::make_checkpoint}, {3, &Actor::compact},
+        {30, &Actor::look_around}, {30, &Actor::ask_again_and_again}, {10, &Actor::sync},
+        {10, &Actor::make_checkpoint}, {3, &Actor::compact},
         {5, &Actor::check}, {5, &Actor::verify}, {10, &Actor::refresh}, {10, &Actor::publish},
         {10, &Actor::ask_to_publish}, {10, &Actor::close_handles},
     };
@@ -401,6 +417,61 @@ TEST_F(HandleThreadsTest, EachItemIsTakenOnce) {
     EXPECT_EQ(taken, added);
     EXPECT_TRUE(list.empty());
     list.check();
+}
+
+/// Two threads kept one checkpoint under two names, and the store could not be opened again.
+TEST_F(HandleThreadsTest, EachSnapshotIsACheckpointOfItsOwn) {
+    constexpr unsigned kThreads = 4;
+    const std::size_t each = scaled(50);
+    {
+        Store store(path_);
+        in_threads(kThreads, [&](unsigned number) {
+            Texts texts(store, std::to_string(number));
+            for (std::size_t i = 0; i < each; ++i) {
+                texts[0] = std::to_string(i);
+                store.keep_snapshot(std::to_string(number) + " " + std::to_string(i));
+            }
+        });
+    }
+    const Store store(path_);
+    EXPECT_EQ(store.snapshots().size(), kThreads * each);
+    std::set<std::uint64_t> checkpoints;
+    for (const NamedSnapshot& one : store.snapshots()) {
+        EXPECT_TRUE(checkpoints.insert(one.checkpoint).second) << one.checkpoint;
+        const std::string number = one.name.substr(0, 1);
+        EXPECT_EQ(Texts(Store(path_, {.at = one.name}), number).at(0), one.name.substr(2));
+    }
+    EXPECT_EQ(store.verify().fault_count, 0u);
+}
+
+/// A verification that awaited a checkpoint took the one that had just listed a new snapshot, before the store knew
+/// that snapshot for its own, and so did not keep it: its pages were used again when it was deleted.
+TEST_F(HandleThreadsTest, VerifyingKeepsSnapshotsThatComeAndGo) {
+    PYRSISTENCE_TRACE_SEED;
+    auto engine = storage::Store::open(path_, small_options());
+    {
+        Store store(path_);
+        Common::fill(store);
+        std::atomic<unsigned> making = 4;
+        in_threads(6, [&](unsigned number) {
+            Random random(800 + number);
+            Common common(store);
+            while (number >= 4 && making > 0 && !HasFailure()) {
+                const Report report = store.verify();
+                ASSERT_EQ(report.fault_count, 0u) << report.faults.front();
+            }
+            for (std::size_t i = 0; number < 4 && i < scaled(100); ++i) {
+                const std::string name = std::to_string(number);
+                for (int k = 0; k < 20; ++k) common.change_blocks(random);
+                store.keep_snapshot(name);
+                for (int k = 0; k < 5; ++k) common.texts[random.below(100)] = std::string(3000, 'x');
+                ASSERT_TRUE(store.delete_snapshot(name));
+            }
+            if (number < 4) --making;
+        });
+        store.check();
+    }
+    storage::Store::release(engine);
 }
 
 TEST_F(HandleThreadsTest, TheLastHandleClosesTheStoreAndTheNextOneOpensIt) {
