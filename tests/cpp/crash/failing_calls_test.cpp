@@ -146,7 +146,7 @@ private:
         const bool doubtful = faults_.doubtful(path_ / "data") || faults_.doubtful(path_ / "log");
         bool open = look().has_value();
         // A checkpoint in the background gives it up a moment after its sync has failed.
-        for (int i = 0; i < 1000 && open && doubtful; ++i) {
+        for (int i = 0; i < 1000 && open && doubtful && !::testing::Test::HasFailure(); ++i) {
             std::this_thread::sleep_for(std::chrono::milliseconds(10));
             open = look().has_value();
         }

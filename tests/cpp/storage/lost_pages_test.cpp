@@ -82,6 +82,28 @@ TEST_F(LostPagesTest, InTheMiddleOfABulkRead) {
     }
 }
 
+/// Its checksum is looked at once; what is lost afterwards must not pass for its content.
+TEST_F(LostPagesTest, OfALargeValueThatWasReadBefore) {
+    const std::string large = content(1, 4 << 20);
+    RawList(path_).clear();  // pages before the value, for all that is not the value
+    RawList(path_).append(as_bytes(large));
+    const fs::path aside = dir_.next();
+    copy_store(path_, aside);
+    for (const Mode mode : {Mode::read, Mode::append}) {
+        Options options;
+        options.mode = mode;
+        RawList list(path_, options);
+        Buffer found;
+        ASSERT_TRUE(list.get(0, found));
+        ASSERT_EQ(as_text(found), large);
+        cut("data", fs::file_size(path_ / "data") - (1 << 20));
+        EXPECT_THROW(list.get(0, found), StorageError);
+        expect_given_up(list);
+        EXPECT_THROW(list.close(), StorageError);
+        fs::copy(aside, path_, fs::copy_options::overwrite_existing | fs::copy_options::recursive);
+    }
+}
+
 TEST_F(LostPagesTest, WhenAWriterChangesOne) {
     const fs::path aside = dir_.next();
     copy_store(path_, aside);
