@@ -25,8 +25,8 @@ struct KillCounts {
     }
 };
 
-/// Four readers: one that never rests, one that holds a snapshot from the beginning, one that is stopped for whole
-/// lives of writers, and one that is killed.
+/// Four readers: one that hardly rests, one that holds a snapshot for many lives of writers, one that is stopped for
+/// whole lives, and one that is killed.
 class Watchers {
 public:
     Watchers(KilledStore& store, KillCounts& counts) : store_(store), counts_(counts) {
@@ -39,12 +39,11 @@ public:
             counts_.held += one.held;
         }
     }
-    /// A reader that recovers the store is a writer meanwhile, and must not be stopped then: none does while a
-    /// writer has the store open.
     void stir(Random& random) {
-        if (store_.board().resolved != 0 && random.chance(25)) {
-            children_[2]->signal(stopped_ ? SIGCONT : SIGSTOP);
+        if (random.chance(25)) {
             stopped_ = !stopped_;
+            (*sightings_)[2].stop = stopped_;
+            if (!stopped_) children_[2]->signal(SIGCONT);
             counts_.stops += stopped_;
         }
         if (random.chance(15)) {
@@ -55,9 +54,10 @@ public:
     }
     /// Waits until all of them see what the one who works now has done; it rests.
     void settle() {
-        children_[2]->signal(SIGCONT);
         const Board& board = store_.board();
+        (*sightings_)[2].stop = false;
         for (const auto end = Clock::now() + 40s; !see_the_last_state();) {
+            children_[2]->signal(SIGCONT);
             ASSERT_LT(Clock::now(), end) << "readers do not see the last state";
             ASSERT_FALSE(board.failed) << board.message;
             std::this_thread::sleep_for(1ms);
@@ -65,6 +65,9 @@ public:
     }
     void finish() {
         store_.board().finish = true;
+        for (const auto end = Clock::now() + 40s; !children_[2]->ended() && Clock::now() < end;) {
+            children_[2]->signal(SIGCONT);  // it may have been about to stop
+        }
         for (auto& child : children_) {
             EXPECT_FALSE(child->wait()) << "a reader was killed";
         }
@@ -74,8 +77,8 @@ private:
     static constexpr std::size_t kCount = 4;
 
     void begin(std::size_t i) {
-        constexpr std::uint64_t kRounds[] = {50, ~std::uint64_t{0}, 10, 5};
-        constexpr std::chrono::microseconds kPauses[] = {0us, 2000us, 300us, 1000us};
+        constexpr std::uint64_t kRounds[] = {50, 1000, 10, 5};
+        constexpr std::chrono::microseconds kPauses[] = {100us, 2000us, 300us, 1000us};
         children_[i] = store_.watch((*sightings_)[i], kRounds[i], kPauses[i]);
     }
     bool see_the_last_state() const {
@@ -102,6 +105,7 @@ public:
         counts_.operations += store_.done();
         counts_.in_flight += store_.in_flight;
         counts_.in_recovery += store_.in_recovery;
+        if (!failed()) fs::remove_all(store_.path());
     }
 
 protected:

@@ -62,10 +62,12 @@ public:
     Child(const Child&) = delete;
     Child& operator=(const Child&) = delete;
 
-    void signal(int number) const { ::kill(pid_, number); }
+    void signal(int number) const {
+        if (pid_ > 0) ::kill(pid_, number);
+    }
     /// True if it was killed, false if it had ended by itself.
     bool kill() {
-        if (pid_ > 0) signal(SIGKILL);
+        signal(SIGKILL);
         return wait();
     }
     /// True if it died of SIGKILL. One that hangs is killed in the end, which is a failure.
@@ -218,6 +220,7 @@ private:
 struct Sighting {
     std::atomic<std::uint64_t> state;  ///< operations that had been done in the view seen last
     std::atomic<std::uint64_t> looks, states, held, later;
+    std::atomic<bool> stop;  ///< asks it to stop itself
 };
 
 /// Reads over and over in a process of its own. Every view must be a state that the store had, none older than one
@@ -245,6 +248,8 @@ public:
             std::this_thread::sleep_for(pause);
             if (contents(*store_) != seen) throw Error("a view has changed by itself");
             if (i % 16 == 0) look_at_held();
+            // Not at any moment: a reader that recovers the store is its writer meanwhile, and all wait for it.
+            if (told_.stop.exchange(false)) ::raise(SIGSTOP);
             refresh();
         }
         look_at_held();

@@ -72,6 +72,30 @@ TEST_F(StoppedTest, AWriterStopsAnywhere) {
     fine((*writer)("check"));
 }
 
+/// What the dead one before it had published is not to be had any more: it does not know who would read that.
+TEST_F(StoppedTest, AWriterThatStopsInItsRecoveryHasPublishedNothing) {
+    auto writer = this->writer();
+    fine((*writer)("checkpoint"));
+    fine((*writer)("step 4"));
+    catch_up(*this->reader(), *writer);  // so that it is published; the reader has left again
+    writer->kill();
+    writer = puppet();
+    fine((*writer)("at begins stop"));
+    EXPECT_EQ((*writer)("write 65536"), "stopped");
+    const auto late = puppet();
+    late->start("read");
+    for (int i = 0; i < 300 && !late->answered(); ++i) std::this_thread::sleep_for(1ms);
+    EXPECT_FALSE(late->answered());
+    writer->go_on();
+    fine(writer->answer());
+    fine(late->answer());
+    const std::uint64_t count = late->number("count");
+    EXPECT_EQ(count, writer->number("count"));
+    churn(*writer);
+    fine((*late)("check"));
+    EXPECT_EQ(late->number("count"), count);
+}
+
 TEST_F(StoppedTest, AStoppedReaderLetsTheWriterGoOnAndTheFileStaySmall) {
     PYRSISTENCE_TRACE_SEED;
     Random random(12);
