@@ -9,6 +9,7 @@ namespace pyrsistence::test {
 namespace {
 
 constexpr std::uint64_t kSmall = 64 << 10, kMedium = 1 << 20;
+constexpr std::uint64_t kLarge = 64 << 20;  ///< no checkpoint but those that are asked for
 
 class SalvageTest : public ::testing::Test {
 protected:
@@ -258,7 +259,7 @@ TEST_F(SalvageTest, ARottenMetaPageDoesNotBringBackTheCheckpointBefore) {
 }
 
 TEST_F(SalvageTest, ADamagedLogGivesItsRecordsUpToTheDamage) {
-    OpenStore<RawList> open(path_, nullptr, kMedium);
+    OpenStore<RawList> open(path_, nullptr, kLarge);
     for (std::uint64_t i = 0; i < 1000; ++i) append(*open, i);
     open->checkpoint();
     for (std::uint64_t i = 1000; i < 2000; ++i) append(*open, i);
@@ -277,7 +278,7 @@ TEST_F(SalvageTest, ADamagedLogGivesItsRecordsUpToTheDamage) {
 
 /// The log brings back what a damaged leaf has lost, as far as it speaks of it.
 TEST_F(SalvageTest, TheLogIsReplayedOverADictThatLostEntries) {
-    OpenStore<RawDict> open(path_, nullptr, kMedium);
+    OpenStore<RawDict> open(path_, nullptr, kLarge);
     for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key);
     open->checkpoint();
     for (std::uint64_t key = 0; key < 3000; key += 3) set(*open, key, key + 1);
@@ -288,8 +289,8 @@ TEST_F(SalvageTest, TheLogIsReplayedOverADictThatLostEntries) {
     ClosedStore store(copy);
     store.flip(middle(store.map().leaves));
     const Report report = repair(copy);
-    EXPECT_TRUE(report.left_out.size() == 1 && mentions(report, "entries of the container that cannot be read"))
-        << report.left_out.back();
+    ASSERT_EQ(report.left_out.size(), 1u) << report.left_out.back();
+    EXPECT_TRUE(mentions(report, "entries of the container that cannot be read"));
     const auto found = read(RawDict(report.repaired));
     std::size_t lost = 0;
     for (std::uint64_t key = 0; key < 4000; ++key) {
@@ -310,7 +311,7 @@ TEST_F(SalvageTest, TheLogIsReplayedOverADictThatLostEntries) {
 TEST_F(SalvageTest, TheLogIsNotReplayedOverAListThatLostItems) {
     for (const bool clear : {false, true}) {
         const fs::path path = dir_.next();
-        OpenStore<RawList> open(path, nullptr, kMedium);
+        OpenStore<RawList> open(path, nullptr, kLarge);
         for (std::uint64_t i = 0; i < 3000; ++i) append(*open, i);
         open->checkpoint();
         for (std::uint64_t i = 0; i < 10; ++i) open->erase(0);

@@ -1,4 +1,7 @@
 // Opening: what is a store, who may have it, and what stays of it.
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <sys/wait.h>
 
 #include <fstream>
@@ -166,10 +169,13 @@ TEST_F(StoreFilesTest, TruncateKeepsNothingAndNoForeignFiles) {
 
 TEST_F(StoreFilesTest, ANewerFormatIsNotTouched) {
     RawDict(path_, mode(Mode::append)).close();
-    for (const long offset : {8L, 4096L + 8}) {
-        std::fstream file(path_ / "data", std::ios::in | std::ios::out | std::ios::binary);
-        file.seekp(offset);
-        file.put(9);
+    const auto data = os::FileSystem::posix().open(path_ / "data", os::Access::read_write);
+    for (const std::uint64_t page : {0, 4096}) {
+        std::array<std::byte, 160> meta;
+        data->read(meta, page);
+        meta[8] = std::byte{9};
+        codec::store<std::uint64_t>(meta.data() + 152, XXH3_64bits(meta.data(), 152));
+        data->write(Bytes(meta), page);
     }
     const std::string before = read_file(path_ / "data");
     for (const Mode how : {Mode::append, Mode::read, Mode::read_write, Mode::truncate}) {
