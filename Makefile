@@ -71,6 +71,17 @@ kill-long: build  ## Kill writers and readers for ten minutes (KILL_SECONDS=n, K
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_KILL_SECONDS=$${KILL_SECONDS:-600} PYRSISTENCE_KILL_SEED=$${KILL_SEED:-1000} \
 	    build/tests/cpp/pyrsistence_tests --gtest_filter='KillTest.LongRun'
 
+fuzz:  ## Run the libFuzzer programs of fuzz/ for a minute each (FUZZ_SECONDS=n)
+	@tools/setup.sh fuzz
+	@cmake -S . -B build-fuzz --log-level=WARNING -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DPYRSISTENCE_FUZZ=ON -DPYRSISTENCE_SANITIZE=address -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+	@cmake --build build-fuzz --parallel $(JOBS) --target fuzz_store fuzz_replay fuzz_codec fuzz_lock
+	@tools/fuzz.sh $${FUZZ_SECONDS:-60}
+
+corpus: build  ## Make the corpus in fuzz/corpus anew, from real stores
+	@cmake --build build --target make_corpus --parallel $(JOBS)
+	@find build -name make_corpus -type f -exec {} fuzz/corpus \;
+
 test-consumer: build  ## Build and run a C++ program against the installed library
 	@tests/consumer/run.sh build
 
@@ -112,4 +123,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long kill-long soak help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean
+.PHONY: crash-long kill-long fuzz corpus soak help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes this machine ready: tools/setup.sh build|test
+# Makes this machine ready: tools/setup.sh build|test|fuzz
 #   build  what compiling the engine and the Python package needs
 #   test   that, and what the tests need
+#   fuzz   that, and clang with libFuzzer
 # Missing system packages are installed by apt-get if this user may do so, otherwise named in one line.
 # Python packages go into .venv only. A second run changes nothing and takes about a second.
 set -euo pipefail
@@ -14,6 +15,8 @@ fail() {
 }
 
 has_header() { echo "#include <$1>" | g++ -std=c++20 -fsyntax-only -x c++ - 2>/dev/null; }
+
+has_fuzzer() { echo | clang++ -fsanitize=fuzzer,address -shared -fPIC -x c++ - -o /dev/null 2>/dev/null; }
 
 # A version manager's shim may exist for a program that is not installed: only running it tells.
 runs() { "$@" >/dev/null 2>&1; }
@@ -45,7 +48,11 @@ missing_packages() {
         runs "$python" -c 'import ensurepip, venv' || echo python3-venv
         ! lacks_headers "$python" || echo python3-dev
     fi
-    if [ "$purpose" = test ]; then
+    if [ "$purpose" = fuzz ]; then
+        runs clang++ --version || echo clang
+        has_fuzzer || echo libclang-rt-14-dev
+    fi
+    if [ "$purpose" != build ]; then
         has_header gtest/gtest.h || echo libgtest-dev
         runs pkg-config --version || echo pkg-config
     fi
@@ -90,7 +97,7 @@ new_enough_cmake() {
 install_python_packages() {
     local wanted=('scikit-build-core>=0.10' 'nanobind>=2.4')
     new_enough_cmake || wanted+=('cmake>=3.25')
-    if [ "$purpose" = test ]; then wanted+=('pytest>=7' hypothesis numpy networkx); fi
+    if [ "$purpose" != build ]; then wanted+=('pytest>=7' hypothesis numpy networkx); fi
     local stamp=.venv/.setup-$purpose
     if [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
     echo "setup: installing into .venv: ${wanted[*]}"
@@ -100,8 +107,8 @@ install_python_packages() {
 }
 
 case $purpose in
-build | test) ;;
-*) fail "unknown purpose '$purpose': use build or test" ;;
+build | test | fuzz) ;;
+*) fail "unknown purpose '$purpose': use build, test or fuzz" ;;
 esac
 install_system_packages
 make_venv
