@@ -67,6 +67,7 @@ def test_the_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "['exit'] [999997, 999998, 999999] ['main', 'parse', 'run']",
         "['parse', 'run'] 0",
+        "() None ()",
     ]
     with pyrsistence.Store("program", at="monday") as monday:
         assert monday["calls"] == {"main": ["parse", "run"]} and monday["trace"] == ["main"]
