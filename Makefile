@@ -65,7 +65,7 @@ test-python: setup .venv/.installed  ## Run the Python tests against the install
 
 crash-long: build  ## Open 1,000,000 simulated power-cut images (hours; CRASH_IMAGES=n for fewer)
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_CRASH_IMAGES=$${CRASH_IMAGES:-1000000} \
-	    build/tests/cpp/pyrsistence_tests --gtest_filter='PowerFailureTest.LongRun'
+	    build/tests/cpp/pyrsistence_tests --gtest_filter='LongRun.OfEveryKind'
 
 kill-long: build  ## Kill writers and readers for ten minutes (KILL_SECONDS=n, KILL_SEED=n)
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_KILL_SECONDS=$${KILL_SECONDS:-600} PYRSISTENCE_KILL_SEED=$${KILL_SEED:-1000} \

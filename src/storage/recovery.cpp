@@ -62,9 +62,11 @@ void Store::load() {
 /// leaves it longer.) Epochs that earlier pagers used are not used again.
 void Store::protect_older_states() {
     foreign_seals_.clear();
+    const auto named = [this](std::uint64_t epoch) {
+        return std::ranges::any_of(named_, [&](const NamedSnapshot& one) { return one.pages.epoch == epoch; });
+    };
     for (const auto& [epoch, holders] : holds_) {
-        const bool known = epoch == meta_.pages.epoch ||
-                           std::ranges::any_of(named_, [&](const NamedSnapshot& one) { return one.pages.epoch == epoch; });
+        const bool known = epoch == meta_.pages.epoch || named(epoch);
         if (!known) foreign_seals_.insert(epoch);
         foreign_ = std::max(foreign_, epoch);
     }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <ranges>
 #include <utility>
 
 namespace pyrsistence::storage {
@@ -101,9 +100,9 @@ void Verification::add_findings(const Verification& other, std::string_view stat
         more.push_back(fault);
         more.back().text = std::string(state) + ", " + fault.text;
     }
-    const std::size_t room = options_.most_faults - faults_.size();
+    const std::size_t kept = std::min(more.size(), options_.most_faults - faults_.size());
     count_ += other.count_ - other.faults_.size() + more.size();
-    std::ranges::move(more | std::views::take(room), std::back_inserter(faults_));
+    std::move(more.begin(), more.begin() + static_cast<std::ptrdiff_t>(kept), std::back_inserter(faults_));
 }
 
 void Verification::poll() {
