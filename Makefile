@@ -74,7 +74,7 @@ kill-long: build  ## Kill writers and readers for ten minutes (KILL_SECONDS=n, K
 fuzz:  ## Run the libFuzzer programs of fuzz/ for a minute each (FUZZ_SECONDS=n)
 	@tools/setup.sh fuzz
 	@cmake -S . -B build-fuzz --log-level=WARNING -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	    -DPYRSISTENCE_FUZZ=ON -DPYRSISTENCE_SANITIZE=address -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+	    -DPYRSISTENCE_FUZZ=ON -DPYRSISTENCE_SANITIZE=address -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1"
 	@cmake --build build-fuzz --parallel $(JOBS) --target fuzz_store fuzz_replay fuzz_codec fuzz_lock
 	@tools/fuzz.sh $${FUZZ_SECONDS:-60}
 
