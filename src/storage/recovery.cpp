@@ -80,10 +80,7 @@ void Store::protect_older_states() {
 /// applies the records. An extent that a power failure left unwritten ends the log like a torn
 /// record does; if its record had been synced, that is corruption.
 void Store::replay(Log::Replay& outcome) {
-    std::uint64_t end = UINT64_MAX;
-    std::exception_ptr fault;
-    outcome = log_->replay(meta_.log, meta_.checkpoint, [&](std::uint64_t sequence, Bytes record) {
-        if (fault) return true;
+    const Log::Examined log = log_->examine(meta_.log, meta_.checkpoint, [&](Bytes record) {
         std::vector<ExtentRef> claimed;
         try {
             for_each_op(record, [&](const LoggedOp& op) {
@@ -93,17 +90,16 @@ void Store::replay(Log::Replay& outcome) {
                 pager_->read_extent(op.extent);
             });
         } catch (const CorruptionError&) {
-            fault = std::current_exception();
-            end = sequence;
             for (const ExtentRef& extent : claimed) pager_->release(extent);
+            throw;
         }
-        return true;
     });
-    if (fault && end < outcome.synced_sequence) std::rethrow_exception(fault);
+    outcome = log.all;
+    if (log.lost) std::rethrow_exception(log.lost);
     protect_older_states();
     WriteStep step(*this, WriteStep::Replay{});
     log_->replay(meta_.log, meta_.checkpoint, [&](std::uint64_t sequence, Bytes record) {
-        if (sequence >= end) return false;
+        if (sequence >= log.end) return false;
         apply(step, record);
         return true;
     });

@@ -329,7 +329,11 @@ void verify_meta_pages(os::File& data, Verification& out) {
         std::array<std::byte, Meta::kSize> page{};
         data.read(page, id * kPageSize);
         const bool used = std::ranges::any_of(page, [](std::byte byte) { return byte != std::byte{0}; });
-        if (used && !Meta::decode(page)) out.fault(id, CorruptionError(name(id) + " of data: the meta page is damaged"));
+        try {
+            if (used && !Meta::decode(page)) out.fault(id, CorruptionError(name(id) + " of data: the meta page is damaged"));
+        } catch (const FormatError& error) {
+            out.fault(id, error.what());
+        }
     }
 }
 

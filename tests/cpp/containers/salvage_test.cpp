@@ -307,6 +307,61 @@ TEST_F(SalvageTest, TheLogIsReplayedOverADictThatLostEntries) {
     EXPECT_LT(lost, 50u);
 }
 
+/// What the log changes in a lost leaf and then takes away with its container, or by clearing it, is forgotten.
+TEST_F(SalvageTest, LostEntriesThatAreRemovedLaterStayRemoved) {
+    for (const bool remove : {false, true}) {
+        const fs::path path = dir_.next(), copy = dir_.next();
+        OpenStore<Store> open(path, nullptr, kLarge);
+        RawDict first(*open, "first"), second(*open, "second");
+        for (std::uint64_t key = 0; key < 1000; ++key) set(first, key, key);
+        set(second, 1, 1);
+        open->checkpoint();
+        for (std::uint64_t key = 0; key < 1000; ++key) set(first, key, key + 1);
+        if (remove) {
+            open->remove("first");
+        } else {
+            first.clear();
+        }
+        set(second, 2, 2);
+        copy_as_killed(*open, copy);
+        ClosedStore store(copy);
+        store.flip(store.map().leaves.front());
+        const Report report = repair(copy);
+        const Store repaired(report.repaired);
+        EXPECT_EQ(repaired.contains("first"), !remove);
+        EXPECT_EQ(read(RawDict(repaired, "second")).size(), 2u);
+        if (!remove) {
+            EXPECT_EQ(RawDict(repaired, "first").size(), 0u);
+        }
+    }
+}
+
+/// The log may name an extent that is damaged: a fault, if opening refuses it, and not one if it had not been synced.
+TEST_F(SalvageTest, ALostExtentThatOnlyTheLogNames) {
+    OpenStore<RawList> open(path_, nullptr, kLarge);
+    append(*open, 0);
+    open->checkpoint();
+    for (std::uint64_t i = 1; i < 4; ++i) append(*open, i, 20'000);
+    for (const bool synced : {false, true}) {
+        if (synced) {
+            open->sync();
+            append(*open, 4);
+        }
+        const fs::path copy = dir_.next();
+        copy_as_killed(*open, copy);
+        flip(copy / "data", find(copy / "data", content(2, 20'000).substr(5'000, 20)));
+        if (!synced) {
+            EXPECT_EQ(verify(copy).fault_count, 0u);
+            EXPECT_EQ(RawList(copy).size(), 2u);
+            continue;
+        }
+        EXPECT_THROW(RawList{copy}, CorruptionError);
+        const Report report = repair(copy);
+        EXPECT_EQ(RawList(report.repaired).size(), 2u);
+        EXPECT_TRUE(mentions(report, "behind its damage"));
+    }
+}
+
 /// Ranks in the log mean nothing for a list that has lost items, until it is cleared.
 TEST_F(SalvageTest, TheLogIsNotReplayedOverAListThatLostItems) {
     for (const bool clear : {false, true}) {
