@@ -44,7 +44,7 @@ test-cpp: build  ## Run the C++ tests
 test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake -S . -B build-sanitize --log-level=WARNING -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPYRSISTENCE_SANITIZE=ON \
 	    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
-	@cmake --build build-sanitize --target pyrsistence_tests --parallel $(JOBS)
+	@cmake --build build-sanitize --target pyrsistence_tests pyrsistence_memory_tests --parallel $(JOBS)
 	@PYRSISTENCE_TEST_SCALE=$${PYRSISTENCE_TEST_SCALE:-$(SANITIZE_SCALE)} \
 	    ASAN_OPTIONS=$${ASAN_OPTIONS:-handle_sigbus=0:strict_string_checks=1} \
 	    UBSAN_OPTIONS=$${UBSAN_OPTIONS:-print_stacktrace=1} \
