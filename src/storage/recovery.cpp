@@ -110,17 +110,24 @@ void Store::apply(WriteStep& step, Bytes record) {
         step.next();
         if (op.op == Op::create) {
             if (op.operands.empty() || op.container < catalog_.containers) bad_record();
+            const std::string_view name = new_name(op.operands.subspan(1));
             catalog_.containers = op.container;
-            step.create(static_cast<ContainerType>(op.operands[0]), name_in(op.operands.subspan(1)));
+            step.create(static_cast<ContainerType>(op.operands[0]), name);
             return;
         }
         if (!Catalog(*pager_, catalog_).contains(op.container)) bad_record();
-        if (op.op == Op::rename) return step.rename(op.container, name_in(op.operands));
+        if (op.op == Op::rename) return step.rename(op.container, new_name(op.operands));
         const Methods& own = methods_of(step.root(op.container));
         if (op.op != Op::remove) return own.apply(step, op);
         own.clear(step, op.container);
         step.remove(op.container);
     });
+}
+
+std::string_view Store::new_name(Bytes operands) const {
+    const std::string_view name = name_in(operands);
+    if (find(name, catalog_)) bad_record();
+    return name;
 }
 
 void Store::clear_container(WriteStep& step, ContainerId id) { methods_of(step.root(id)).clear(step, id); }

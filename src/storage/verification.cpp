@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_set>
 #include <utility>
 
 namespace pyrsistence::storage {
@@ -160,6 +161,7 @@ private:
     const ContainerWalk& walk_;
     Verification& out_;
     std::uint64_t containers_ = 0;  ///< behind the last one found
+    std::unordered_set<std::string> names_;
 };
 
 void CatalogWalk::run(const CatalogRoot& root) {
@@ -218,7 +220,9 @@ void CatalogWalk::container(PageId id, ContainerId number, PageId from) {
     containers_ = number + std::uint64_t{1};
     out_.enter(Part::catalog, number);
     if (const std::byte* root = read(id, PageKind::root, 0, from)) {
-        out_.enter(Part::catalog, number, RootPage::name(root));
+        const std::string_view name = RootPage::name(root);
+        out_.enter(Part::catalog, number, name);
+        if (!names_.emplace(name).second) out_.fault(id, "another container has this name");
         try {
             walk_(pager_, root, out_);
         } catch (const CorruptionError& error) {
