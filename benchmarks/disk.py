@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workloads import SEED, allocated_bytes, memory_bytes
+from data import SEED
+from workloads import allocated_bytes, memory_bytes
 
 LIMITS = {"default": None, "64 MiB": 64 << 20}  # memory_limit
 SAMPLE_SECONDS = 0.02  # between two looks at a child's memory
