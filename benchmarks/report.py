@@ -229,6 +229,54 @@ def latencies(row: latency.Row, measured: dict, results: dict) -> str:
     return markdown(head, lines) + caption(results, repeated=False)
 
 
+# ------------------------------------------------------------------------------------------------- beyond RAM
+
+
+def beyond_ram(results: dict) -> str:
+    """Rates of the sides under a memory limit, and of the disk in the same run."""
+    limit = results["settings"]["limit"]
+    lines = []
+    for factor in map(str, results["settings"]["factors"]):
+        for entry in results["sides"].values():
+            if rows := entry["factors"].get(factor):
+                data = f"{factor} × {mebibytes(limit)}"
+                lines.append([data, entry["column"], count(rows["n"]), *rates(rows)])
+    head = ["data", "side", "entries", "insertions per second", "gets per second", "disk reads for each"]
+    head += ["KiB read for each", "gets of many per second", "scanned per second"]
+    text = "".join(f"\nNot measured: {side}: {why}.\n" for side, why in results["skipped"].items())
+    date = f"\n{results['environment']['date']}.\n"
+    return markdown(head, lines) + disk_figures(results["disk"]) + text + date
+
+
+def rates(rows: dict) -> list[str]:
+    get = rows["get"]
+    reads = "-" if get.get("reads") is None else f"{get['reads']:.2f}"
+    kibibytes = "-" if get.get("bytes") is None else number(get["bytes"] / 1024)
+    return [per_second(rows, "insert"), per_second(rows, "get"), reads, kibibytes] + [
+        per_second(rows, name) for name in ("get_many", "scan")
+    ]
+
+
+def per_second(rows: dict, name: str) -> str:
+    if name not in rows:
+        return "-"
+    return rows[name].get("failure") or number(rows[name]["per_second"])
+
+
+def disk_figures(probes: list[dict | None]) -> str:
+    """Of all probes of the run, between which the sides were measured."""
+    known = [probe for probe in probes if probe is not None]
+    if not known:
+        return "\nWhat the disk itself can do was not measured.\n"
+    median = {name: statistics.median(probe[name] for probe in known) for name in known[0]}
+    one, many = (number(median[f"random_read_depth_{depth}"]) for depth in (1, 32))
+    read, written = (mebibytes(median[f"sequential_{way}"]) for way in ("read", "write"))
+    return (
+        f"\nThe disk itself, median of {len(known)}: {one} random reads of 4 KiB per second one by one, "
+        f"{many} with 32 at once; reads {read} and writes {written} per second.\n"
+    )
+
+
 # ----------------------------------------------------------------------------------------- durable operations
 
 

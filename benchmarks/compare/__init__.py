@@ -37,7 +37,7 @@ class Settings:
     payload: int = 16  # bytes in a key and its value, about
     ascending: bool = True  # keys are loaded in order
     cache_bytes: int = 512 << 20  # for what a library keeps in memory of its own
-    beyond_memory: bool = False  # there will be more data than memory, read at random
+    beyond_memory: bool = False  # there is more data than memory, and it is read at random
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -280,3 +280,44 @@ def test_rates_without_a_disk_are_called_what_they_are(benchmarks):
     facts = {"file_system": "tmpfs", "date": "today"}
     table = report.durable_rates("title", measured, {"environment": facts})
     assert "**Measured on tmpfs, where a sync costs nothing" in table and "kept" not in table
+
+
+# -------------------------------------------------------------------------------------- more data than memory
+
+
+def test_a_memory_limit_holds(benchmarks):
+    limits = benchmarks("memory_limit")
+    try:
+        with limits.MemoryLimit(32 << 20) as limit:
+            inside = limit.run(["cat", "/proc/self/cgroup"], 60)
+            code = "data = b'x' * (256 << 20)"
+            greedy = limit.run([sys.executable, "-c", code], 60)
+            group = limit.group
+    except limits.Unavailable as error:
+        pytest.skip(str(error))
+    assert group.name in inside.stdout and greedy.returncode == -9 and not group.exists()
+
+
+@pytest.mark.parametrize("side", ["pyrsistence", "lmdb", "rocksdict"])
+def test_rows_beyond_memory_give_back_what_was_stored(benchmarks, tmp_path, side):
+    """The steps check what they read; here without a limit, so that they run everywhere."""
+    beyond, compare = benchmarks("beyond_ram"), benchmarks("compare")
+    adapter = compare.adapters("dict")[side]
+    if reason := compare.missing(adapter):
+        pytest.skip(reason)
+    task = {"side": side, "path": str(tmp_path), "limit": 64 << 20, "budget": 5, "most": 6000}
+    task |= {"first": 0, "entries": 3000, "n": 3000}
+    beyond.run_step("load", task)
+    for name, (_step, operation) in beyond.ROWS.items():
+        if adapter.offers(operation):
+            outcome = beyond.run_step(name, task)
+            assert outcome["per_second"] > 0 and outcome["operations"] > 2000
+
+
+def test_the_table_of_rows_beyond_memory(benchmarks):
+    rows = {"n": 1000, "get": {"per_second": 10.0, "reads": 1.5, "bytes": 6144}, "scan": {"failure": "ended"}}
+    results = {"settings": {"limit": 512 << 20, "factors": [2]}, "disk": [None]}
+    results |= {"skipped": {"lmdb": "no lmdb"}, "sides": {"pyrsistence": {"column": "EMDict", "factors": {"2": rows}}}}
+    table = benchmarks("report").beyond_ram({**results, "environment": {"date": "today"}})
+    assert "| 2 × 512 MiB | EMDict | 1,000 | - | 10 | 1.50 | 6 | - | ended |" in table
+    assert "was not measured" in table and "no lmdb" in table
