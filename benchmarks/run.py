@@ -4,7 +4,7 @@
 Every measurement is a fresh process on a fresh store; the sides take turns, and the whole is repeated. Tables
 go to the standard output, numbers to a JSON file, and with --write-docs the tables into docs/performance.md:
 
-    python benchmarks/run.py --n 16M --write-docs        what the project publishes
+    python benchmarks/run.py --n 16M --ops 2M --write-docs   what the project publishes
     python benchmarks/run.py --n 10k,100k,1M --write-docs    plots over n, tables of the largest
     python benchmarks/run.py --rows dict.get,disk.sync   some rows
     python benchmarks/run.py --rivals lmdb,builtin       some rivals
