@@ -3,8 +3,8 @@
 
 The store is loaded in order and without a limit. Then each row is a fresh process in a memory cgroup, which
 begins with empty caches: random insertion of new keys, random reads one by one and many at once, and a scan.
-The same store grows to each multiple of the limit in turn. What the disk can do is measured in between. Needs
-a disk with room for three times the largest multiple, and the right to make a memory cgroup.
+What the disk can do is measured in between. Needs a disk with room for three times the largest multiple, and
+the right to make a memory cgroup.
 
     python benchmarks/beyond_ram.py --write-docs               what the project publishes; hours
     python benchmarks/beyond_ram.py --limit 64M --factors 2    a trial
@@ -53,15 +53,15 @@ PROBE = ROOT / "build-bench" / "disk_probe"
 def open_store(task: dict) -> Adapter:
     at_random = task["step"] not in ("load", "scan")
     memory = {"cache_bytes": task["limit"] // 4, "beyond_memory": at_random}
-    settings = settings_for(DATA, Path(task["path"]), task["most"], **memory)
+    settings = settings_for(DATA, Path(task["path"]), 2 * task["n"], **memory)
     return compare.adapters("dict")[task["side"]](settings)
 
 
 def step_load(task: dict) -> dict:
-    """Entries from `first` up to `n`, as quickly as the library can."""
+    """All entries, as quickly as the library can."""
     adapter = open_store(task)
     started = time.perf_counter()
-    for start in range(task["first"], task["n"], BATCH):
+    for start in range(0, task["n"], BATCH):
         indices = range(start, min(start + BATCH, task["n"]))
         adapter.load_bulk(DATA.keys(indices), DATA.values(indices))
     adapter.close()
@@ -147,7 +147,7 @@ def step_get_many(task: dict) -> dict:
 def step_scan(task: dict) -> dict:
     """Everything once; ended from outside when the time is up."""
     adapter = open_store(task)
-    batches = iter([(task["entries"], (), unchecked)])
+    batches = iter([(task["n"], (), unchecked)])
     return reading(task, adapter, adapter.iterate, batches)
 
 
@@ -199,21 +199,17 @@ def probe_disk(directory: str | None) -> dict | None:
 
 
 def measure_side(side: str, options: argparse.Namespace, limit: MemoryLimit) -> dict:
-    """Factor -> rows, on one store that grows."""
+    """Factor -> rows. Each has a store of its own: what insertion scatters would slow down later scans."""
     adapter = compare.adapters("dict")[side]
     results: dict[str, dict] = {}
-    counts = [factor * options.limit // DATA.payload for factor in options.factors]
-    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.directory) as scratch:
-        task = {"side": side, "path": scratch, "limit": options.limit, "budget": options.budget}
-        task |= {"most": 2 * counts[-1], "first": 0, "entries": 0}
-        for factor, n in zip(options.factors, counts):
-            if shutil.disk_usage(scratch).free < ROOM * (n - task["first"]) * DATA.payload:
+    for factor in options.factors:
+        n = factor * options.limit // DATA.payload
+        with tempfile.TemporaryDirectory(prefix="benchmark-", dir=options.directory) as scratch:
+            if shutil.disk_usage(scratch).free < ROOM * n * DATA.payload:
                 run.say(f"SKIPPED {side} at {factor} times the limit: not enough room on the disk")
                 break
-            task |= {"n": n}
+            task = {"side": side, "path": scratch, "limit": options.limit, "budget": options.budget, "n": n}
             loaded = run_step("load", task)
-            task["entries"] += n - task["first"]
-            task["first"] = n
             results[str(factor)] = {"n": n, "load": loaded, **measure_rows(adapter, task, options, limit)}
     return {"column": adapter.column(), "configuration": adapter.configuration, "factors": results}
 
@@ -226,7 +222,6 @@ def measure_rows(adapter: type[Adapter], task: dict, options: argparse.Namespace
             disk.drop_caches(Path(task["path"]), options.keep_caches)
             rows[name] = run_limited(name, task, limit)
             run.say(f"{task['side']}, {task['n']:,} entries: {name}: {rows[name]}")
-    task["entries"] += rows.get("insert", {}).get("operations", 0)
     return rows
 
 

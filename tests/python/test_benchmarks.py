@@ -305,8 +305,7 @@ def test_rows_beyond_memory_give_back_what_was_stored(benchmarks, tmp_path, side
     adapter = compare.adapters("dict")[side]
     if reason := compare.missing(adapter):
         pytest.skip(reason)
-    task = {"side": side, "path": str(tmp_path), "limit": 64 << 20, "budget": 5, "most": 6000}
-    task |= {"first": 0, "entries": 3000, "n": 3000}
+    task = {"side": side, "path": str(tmp_path), "limit": 64 << 20, "budget": 5, "n": 3000}
     beyond.run_step("load", task)
     for name, (_step, operation) in beyond.ROWS.items():
         if adapter.offers(operation):
