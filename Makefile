@@ -92,9 +92,16 @@ demo: setup-build .venv/.installed  ## Install the Python package and run exampl
 	@$(VENV_PYTHON) -m pip install -qq networkx rich
 	@$(VENV_PYTHON) examples/program_map.py
 
-bench: setup-build .venv/.installed  ## Run the benchmarks
-	@$(VENV_PYTHON) -m pip install -qq lmdb numpy
-	@$(VENV_PYTHON) benchmarks/run.py
+bench: setup-build .venv/.installed bench-packages  ## Run the benchmarks (BENCH="--rows dict" for some)
+	@$(VENV_PYTHON) benchmarks/run.py $${BENCH-}
+
+bench-beyond-ram: setup-build .venv/.installed bench-packages  ## More data than memory (hours; BENCH=...)
+	@$(VENV_PYTHON) benchmarks/beyond_ram.py $${BENCH-}
+
+# One by one: a rival that cannot be installed here is left out, and the benchmarks say so.
+bench-packages: .venv/.installed
+	@for package in $$($(VENV_PYTHON) benchmarks/run.py --packages); do \
+	    $(VENV_PYTHON) -m pip install -qq $$package || echo "bench: could not install $$package" >&2; done
 
 soak: setup-build .venv/.installed  ## One writer and eight readers for ten minutes (SOAK_SECONDS=n)
 	@$(VENV_PYTHON) benchmarks/soak.py --seconds $${SOAK_SECONDS:-600}
@@ -123,4 +130,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long kill-long fuzz corpus soak help setup setup-build build test $(SUITES) demo bench develop stubs wheel clean
+.PHONY: crash-long kill-long fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram develop stubs wheel clean

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workloads import SEED, allocated_bytes, memory_bytes
+from data import SEED
+from workloads import allocated_bytes, memory_bytes
 
 LIMITS = {"default": None, "64 MiB": 64 << 20}  # memory_limit
 SAMPLE_SECONDS = 0.02  # between two looks at a child's memory
@@ -30,6 +31,7 @@ SYNCED_ENTRIES = 1_000_000
 SYNCED_OPERATIONS = 1000
 SYNCED_BATCH = 50  # operations between two looks at the counters of the device
 SYNCED_VALUE_BYTES = 100
+DEVICE_FIELDS = {"reads": 0, "sectors written": 6}  # in the kernel's `stat` of a block device
 
 
 # ------------------------------------------------------------------------ steps, each in a process of its own
@@ -126,7 +128,7 @@ def step_sync(task: dict) -> dict:
     value = choose.randbytes(SYNCED_VALUE_BYTES)
     path = Path(task["path"])
     os.sync()
-    written, devices = process_bytes_written(), []
+    written, devices = process_bytes("write_bytes"), []
     started = time.perf_counter()
     for batch in range(0, len(keys), SYNCED_BATCH):
         on_device = device_bytes_written(path)
@@ -138,7 +140,7 @@ def step_sync(task: dict) -> dict:
     seconds = time.perf_counter() - started
     outcome = {
         "seconds": seconds / len(keys),
-        "process": per_operation(written, process_bytes_written(), len(keys)),
+        "process": per_operation(written, process_bytes("write_bytes"), len(keys)),
         # Other programs use the device as well: a burst of theirs must not look like ours.
         "device": None if None in devices else statistics.median(devices),
     }
@@ -158,23 +160,29 @@ STEPS: dict[str, Callable[[dict], Any]] = {
 # ------------------------------------------------------------------------------------- what the kernel counts
 
 
-def process_bytes_written() -> int | None:
-    """Bytes this process made dirty in the page cache or wrote; a dirtied large folio counts whole."""
+def process_bytes(which: str) -> int | None:
+    """`read_bytes`: what the disk had to read for this process. `write_bytes`: what it made dirty in the page
+    cache or wrote; a dirtied large folio counts whole."""
     try:
         lines = Path("/proc/self/io").read_text().splitlines()
     except OSError:
         return None
-    return int(dict(line.split(": ") for line in lines)["write_bytes"])
+    return int(dict(line.split(": ") for line in lines)[which])
 
 
-def device_bytes_written(path: Path) -> int | None:
-    """Bytes the block device under path has written, for everyone; None if it has no counters."""
+def device_count(path: Path, which: str) -> int | None:
+    """What the block device under path has done for everyone; None if it has no counters."""
     number = os.stat(path).st_dev
     counters = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/stat")
     try:
-        return int(counters.read_text().split()[6]) * 512  # the kernel's unit, whatever the device's sectors
+        return int(counters.read_text().split()[DEVICE_FIELDS[which]])
     except OSError:
         return None
+
+
+def device_bytes_written(path: Path) -> int | None:
+    sectors = device_count(path, "sectors written")
+    return None if sectors is None else sectors * 512  # the kernel's unit, whatever the device's sectors
 
 
 def per_operation(before: int | None, after: int | None, operations: int) -> float | None:

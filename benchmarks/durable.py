@@ -23,7 +23,7 @@ from pathlib import Path
 
 import compare
 from compare import OURS, Settings
-from workloads import SEED
+from data import SEED
 
 DISK = "disk"
 BLOCK = 4096
@@ -89,7 +89,7 @@ class Turns:
         self.sides = {DISK: Disk(directory, self.row.together)}
         for side in task["sides"]:
             (directory / side).mkdir()
-            self.sides[side] = known[side](Settings(directory / side, self.entries))
+            self.sides[side] = known[side](Settings(directory / side, self.entries, value_kind="bytes"))
             value = self.random.randbytes(VALUE_BYTES)
             self.sides[side].fill((key, value) for key in range(self.entries))
         self.written: dict[str, dict[int, bytes]] = {side: {} for side in self.sides}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import compare
 import durable
+import latency
 from compare import OURS
 from workloads import WORKLOADS
 
@@ -23,11 +24,13 @@ WITHOUT_DISK = ("tmpfs", "ramfs")
 def tables(results: dict) -> dict[str, str]:
     """Marker name -> Markdown, for what was measured."""
     made = {"environment": environment(results), "sides": sides(results)}
-    for container in dict.fromkeys(workload.container for workload in WORKLOADS.values()):
-        if table := speed(results, container):
-            made[container] = table
+    for name in dict.fromkeys(workload.table for workload in WORKLOADS.values()):
+        if table := speed(results, name):
+            made[name] = table
     if table := space(results):
         made["space"] = table
+    for name, measured in results["latency"].items():
+        made[name.replace(".", "-")] = latencies(latency.ROWS[name], measured, results)
     for name, measured in results.get("durable", {}).items():
         made[name.replace(".", "-")] = durable_rates(durable.ROWS[name].title, measured, results)
     writers = {"disk.load": loading, "disk.open": opening, "disk.recovery": recovery, "disk.sync": syncing}
@@ -105,16 +108,14 @@ def sides(results: dict) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n" + skipped
 
 
-def medians(results: dict, container: str) -> dict[str, dict[str, dict]]:
+def medians(workloads: dict, table: str, wanted: list[str]) -> dict[str, dict[str, dict]]:
     """Row -> side -> median ns, fewest operations and spread over the repetitions."""
     found: dict[str, dict[str, dict]] = {}
-    for name, measured in results["workloads"].items():
-        if WORKLOADS[name].container != container:
-            continue
-        for row in WORKLOADS[name].rows:
+    for name, measured in workloads.items():
+        for row in WORKLOADS[name].rows if WORKLOADS[name].table == table else ():
             for side, entry in measured.items():
                 samples = [run["rows"][row.name] for run in entry["runs"] if row.name in run["rows"]]
-                if samples and row.name in results["settings"]["rows"]:
+                if samples and row.name in wanted:
                     found.setdefault(row.name, {})[side] = summary(samples)
     return found
 
@@ -122,48 +123,48 @@ def medians(results: dict, container: str) -> dict[str, dict[str, dict]]:
 def summary(samples: list[dict]) -> dict:
     times = [sample["ns"] for sample in samples]
     median = statistics.median(times)
+    operations = min(sample["operations"] for sample in samples)
     spread = (max(times) - min(times)) / median
-    return {"ns": median, "spread": spread, "operations": min(sample["operations"] for sample in samples)}
+    return {"ns": median, "spread": spread, "operations": operations, "wanted": samples[0]["wanted"]}
 
 
-def speed(results: dict, container: str) -> str:
+def speed(results: dict, table: str) -> str:
     """ns per operation of each side; in brackets the time ours takes divided by theirs."""
-    rows = medians(results, container)
+    rows = medians(results["workloads"], table, results["settings"]["rows"])
     if not rows:
         return ""
-    titles = {row.name: row.title for workload in WORKLOADS.values() for row in workload.rows}
-    columns = headings(results, container)
-    lines = [
-        [titles[name], *(cell(name, side, measured, results) for side in columns)]
-        for name, measured in rows.items()
-    ]
-    table = markdown(["ns per operation", *columns.values()], lines)
-    return table + verdict(rows, columns, titles) + caption(results)
+    titles = row_titles()
+    columns = headings(results["workloads"], table)
+    lines = [[titles[name], *(cell(side, measured) for side in columns)] for name, measured in rows.items()]
+    text = markdown(["ns per operation", *columns.values()], lines)
+    return text + verdict(rows, columns, titles) + caption(results)
 
 
-def headings(results: dict, container: str) -> dict[str, str]:
+def row_titles() -> dict[str, str]:
+    return {row.name: row.title for workload in WORKLOADS.values() for row in workload.rows}
+
+
+def headings(workloads: dict, table: str) -> dict[str, str]:
+    """Side -> column, of the sides that were measured."""
     found: dict[str, str] = {}
-    for name, measured in results["workloads"].items():
-        if WORKLOADS[name].container == container:
+    container = "dict"
+    for name, measured in workloads.items():
+        if WORKLOADS[name].table == table:
+            container = WORKLOADS[name].container
             found |= {side: entry["column"] for side, entry in measured.items()}
-    order = list(compare.adapters(container))
-    return {side: found[side] for side in order if side in found}
+    return {side: found[side] for side in compare.adapters(container) if side in found}
 
 
-def cell(row: str, side: str, measured: dict[str, dict], results: dict) -> str:
+def cell(side: str, measured: dict[str, dict]) -> str:
     if side not in measured:
         return "-"
-    text = number(measured[side]["ns"])
-    if stopped_early(row, measured[side]["operations"], results["settings"]):
-        text += f" at {count(measured[side]['operations'])}"
+    entry = measured[side]
+    text = number(entry["ns"])
+    if entry["operations"] < entry["wanted"]:
+        text += f" at {count(entry['operations'])}"
     if side != OURS and OURS in measured:
-        text += f" ({measured[OURS]['ns'] / measured[side]['ns']:.2f})"
+        text += f" ({measured[OURS]['ns'] / entry['ns']:.2f})"
     return text
-
-
-def stopped_early(row: str, operations: int, settings: dict) -> bool:
-    random_rows = {"get", "overwrite", "set"}
-    return operations < (settings["ops"] if row.split(".")[1] in random_rows else settings["n"])
 
 
 def verdict(rows: dict, columns: dict[str, str], titles: dict[str, str]) -> str:
@@ -185,27 +186,95 @@ def verdict(rows: dict, columns: dict[str, str], titles: dict[str, str]) -> str:
 
 
 def space(results: dict) -> str:
-    """Bytes on disk and memory after loading in bulk and closing."""
+    """Bytes on disk, memory, and time to open, after loading in bulk and closing."""
     lines = []
     for name, measured in results["workloads"].items():
-        if not name.endswith("-bulk"):
-            continue
-        for entry in measured.values():
-            run = entry["runs"][-1]
-            disk = "-" if run["disk"] is None else f"{run['disk'] / run['reached']:.1f}"
-            memory = run["memory"]
-            private, resident = mebibytes(memory["RssAnon"]), mebibytes(memory["VmHWM"])
-            lines.append([entry["column"], count(run["reached"]), disk, private, resident])
+        if WORKLOADS[name].reopened:
+            stored = WORKLOADS[name].title
+            lines += [[stored, entry["column"], *space_of(entry["runs"])] for entry in measured.values()]
     if not lines:
         return ""
-    head = [
-        "loaded in bulk",
-        "entries",
-        "bytes on disk per entry",
-        "private memory after it",
-        "peak resident",
-    ]
+    head = ["loaded in bulk", "into", "entries", "bytes on disk per entry", "private memory after it"]
+    head += ["peak resident", "open and first answer"]
     return markdown(head, lines) + caption(results)
+
+
+def space_of(runs: list[dict]) -> list[str]:
+    run = runs[-1]
+    disk, opened = "-", "-"
+    if run["disk"] is not None:
+        disk = f"{run['disk'] / run['reached']:.1f}"
+        opened = milliseconds(statistics.median(each["open"] for each in runs))
+    memory = [mebibytes(run["memory"][kind]) for kind in ("RssAnon", "VmHWM")]
+    return [count(run["reached"]), disk, *memory, opened]
+
+
+def images(drawn: dict[str, Path], directory: Path) -> str:
+    """What shows the plots in a document in directory."""
+    lines = (f"![{title}]({path.relative_to(directory)})\n" for title, path in drawn.items())
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------------- latency
+
+
+def latencies(row: latency.Row, measured: dict, results: dict) -> str:
+    """Percentiles of the time that a single operation takes."""
+    lines = []
+    for entry in measured.values():
+        cells = [number(entry["ns"][name] / 1e3) for name in latency.PERCENTILES]
+        stored = count(entry["operations"])
+        lines.append([entry["column"], stored, *cells])
+    head = [f"{row.title}, µs", "entries", *latency.PERCENTILES]
+    return markdown(head, lines) + caption(results, repeated=False)
+
+
+# ------------------------------------------------------------------------------------------------- beyond RAM
+
+
+def beyond_ram(results: dict) -> str:
+    """Rates of the sides under a memory limit, and of the disk in the same run."""
+    limit = results["settings"]["limit"]
+    lines = []
+    for factor in map(str, results["settings"]["factors"]):
+        for entry in results["sides"].values():
+            if rows := entry["factors"].get(factor):
+                data = f"{factor} × {mebibytes(limit)}"
+                lines.append([data, entry["column"], count(rows["n"]), *rates(rows)])
+    head = ["data", "side", "entries", "insertions per second", "gets per second", "disk reads for each"]
+    head += ["KiB read for each", "gets of many per second", "scanned per second"]
+    text = "".join(f"\nNot measured: {side}: {why}.\n" for side, why in results["skipped"].items())
+    date = f"\n{results['environment']['date']}.\n"
+    return markdown(head, lines) + disk_figures(results["disk"]) + text + date
+
+
+def rates(rows: dict) -> list[str]:
+    get = rows["get"]
+    reads = "-" if get.get("reads") is None else f"{get['reads']:.2f}"
+    kibibytes = "-" if get.get("bytes") is None else number(get["bytes"] / 1024)
+    return [per_second(rows, "insert"), per_second(rows, "get"), reads, kibibytes] + [
+        per_second(rows, name) for name in ("get_many", "scan")
+    ]
+
+
+def per_second(rows: dict, name: str) -> str:
+    if name not in rows:
+        return "-"
+    return rows[name].get("failure") or number(rows[name]["per_second"])
+
+
+def disk_figures(probes: list[dict | None]) -> str:
+    """Of all probes of the run, between which the sides were measured."""
+    known = [probe for probe in probes if probe is not None]
+    if not known:
+        return "\nWhat the disk itself can do was not measured.\n"
+    median = {name: statistics.median(probe[name] for probe in known) for name in known[0]}
+    one, many = (number(median[f"random_read_depth_{depth}"]) for depth in (1, 32))
+    read, written = (mebibytes(median[f"sequential_{way}"]) for way in ("read", "write"))
+    return (
+        f"\nThe disk itself, median of {len(known)}: {one} random reads of 4 KiB per second one by one, "
+        f"{many} with 32 at once; reads {read} and writes {written} per second.\n"
+    )
 
 
 # ----------------------------------------------------------------------------------------- durable operations

@@ -4,7 +4,8 @@
 Every measurement is a fresh process on a fresh store; the sides take turns, and the whole is repeated. Tables
 go to the standard output, numbers to a JSON file, and with --write-docs the tables into docs/performance.md:
 
-    python benchmarks/run.py --n 16M --write-docs        what the project publishes
+    python benchmarks/run.py --n 16M --ops 2M --write-docs   what the project publishes
+    python benchmarks/run.py --n 10k,100k,1M --write-docs    plots over n, tables of the largest
     python benchmarks/run.py --rows dict.get,disk.sync   some rows
     python benchmarks/run.py --rivals lmdb,builtin       some rivals
     python benchmarks/run.py --from-json FILE --write-docs   tables again, without measuring
@@ -29,6 +30,8 @@ from pathlib import Path
 import compare
 import disk
 import durable
+import latency
+import plots
 import report
 from compare import OURS
 from workloads import WORKLOADS, takes_part
@@ -51,9 +54,14 @@ def quantity(text: str) -> int:
     return value
 
 
+def quantities(text: str) -> list[int]:
+    """Several, separated by commas, in ascending order."""
+    return sorted({quantity(part) for part in text.split(",")})
+
+
 def all_rows() -> list[str]:
     compared = [row.name for workload in WORKLOADS.values() for row in workload.rows]
-    return [*compared, *durable.ROWS, *disk.PROBES]
+    return [*compared, *latency.ROWS, *durable.ROWS, *disk.PROBES]
 
 
 def select(patterns: str | None, names: list[str], what: str) -> list[str]:
@@ -73,8 +81,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     add = parser.add_argument
-    add("--n", type=quantity, default=1_000_000, help="entries, such as 16M (default: 1M)")
-    add("--ops", type=quantity, help="random operations in a row (default: n, but at most 2M)")
+    add("--n", type=quantities, default=[1_000_000], help="entries, such as 16M or 10k,1M (default: 1M)")
+    add("--ops", type=quantity, default=200_000, help="random operations in a row, at most n (default: 200k)")
     add("--repeat", type=int, default=3, help="repetitions (default: 3)")
     add("--rows", help="rows, such as dict.get,list,disk.* (default: all)")
     add("--rivals", help="rivals to measure beside pyrsistence (default: all)")
@@ -91,9 +99,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--from-json", type=Path, help="do not measure, use these numbers")
     add("--keep-caches", action="store_true", help="empty the page cache of our own files only, also as root")
     add("--list", action="store_true", help="name all rows and rivals")
-    parsed = parser.parse_args(arguments)
-    parsed.ops = parsed.ops or min(parsed.n, 2_000_000)
-    return parsed
+    add("--packages", action="store_true", help="name what pip installs for all rivals and plots")
+    return parser.parse_args(arguments)
 
 
 # ------------------------------------------------------------------------------------------------ environment
@@ -118,7 +125,7 @@ def file_system(directory: Path) -> str:
 
 def versions() -> dict[str, str]:
     found = {"sqlite": sqlite3.sqlite_version}
-    for name in ("pyrsistence", "lmdb", "numpy"):
+    for name in ("pyrsistence", *compare.packages()):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -177,25 +184,26 @@ def described(container: str, side: str) -> dict:
     return {"column": adapter.column(), **{fact: getattr(adapter, fact) for fact in facts}, "runs": []}
 
 
-def compare_sides(options: argparse.Namespace, rows: list[str], turns: list[tuple[str, str]]) -> dict:
+def compare_sides(task: dict, repeat: int, turns: list[tuple[str, str]]) -> dict:
     """Workload -> side -> runs. The sides of a workload take turns, in every other repetition backwards."""
     results: dict[str, dict[str, dict]] = {}
-    for repetition in range(options.repeat):
+    for repetition in range(repeat):
         for name, workload in WORKLOADS.items():
-            if not workload.needs(set(rows)):
+            if not workload.needs(set(task["rows"])):
                 continue
             sides = [side for turn, side in turns if turn == name]
             for side in sides if repetition % 2 == 0 else reversed(sides):
-                task = {"workload": name, "side": side, "rows": rows, "repetition": repetition}
-                task |= {key: getattr(options, key) for key in ("n", "ops", "budget", "directory")}
                 entry = results.setdefault(name, {}).setdefault(side, described(workload.container, side))
                 started = time.monotonic()
-                entry["runs"].append(measure_once(task))
-                say(f"{repetition + 1}/{options.repeat} {name}: {side}, {time.monotonic() - started:.1f} s")
+                entry["runs"].append(
+                    measure_once({**task, "workload": name, "side": side, "repetition": repetition})
+                )
+                say(f"{repetition + 1}/{repeat} {name}: {side}, {time.monotonic() - started:.1f} s")
     return results
 
 
 def measure(options: argparse.Namespace) -> dict:
+    """For several n, `series` has the comparisons of each; everything else is of the largest."""
     rows = select(options.rows, all_rows(), "row")
     rivals = select(options.rivals, [side for side in compare.sides() if side != OURS], "rival")
     turns, skipped = participants([OURS, *rivals])
@@ -207,16 +215,22 @@ def measure(options: argparse.Namespace) -> dict:
             f"WARNING: stores are on {facts['file_system']}, not on a disk, and a sync costs nothing there; "
             "use --directory"
         )
-    settings = {key: getattr(options, key) for key in ("n", "ops", "repeat", "budget")} | {"rows": rows}
-    results = {"environment": facts, "settings": settings, "skipped": skipped}
-    results["workloads"] = compare_sides(options, rows, turns)
-    task = {key: getattr(options, key) for key in ("n", "ops", "budget", "directory")}
-    task["rounds"] = durable.ROUNDS * options.repeat
+    tasks = [task_for(options, n) | {"rows": rows} for n in options.n]
+    task = tasks[-1]
+    results = {"environment": facts, "settings": {**task, "repeat": options.repeat}, "skipped": skipped}
+    results["series"] = {each["n"]: compare_sides(each, options.repeat, turns) for each in tasks}
+    results["workloads"] = results["series"][task["n"]]
     able = [side for side in (OURS, *rivals) if side not in skipped]
+    results["latency"] = latency.measure([row for row in rows if row in latency.ROWS], able, task, say)
+    task["rounds"] = durable.ROUNDS * options.repeat
     results["durable"] = durable.measure([row for row in rows if row in durable.ROWS], able, task, say)
     probes = [row for row in rows if row in disk.PROBES and OURS not in skipped]
-    results["disk"] = disk.measure(probes, options.n, options.directory, options.keep_caches, say)
+    results["disk"] = disk.measure(probes, task["n"], options.directory, options.keep_caches, say)
     return results
+
+
+def task_for(options: argparse.Namespace, n: int) -> dict:
+    return {"n": n, "ops": min(n, options.ops), "budget": options.budget, "directory": options.directory}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -225,15 +239,30 @@ def main(arguments: list[str] | None = None) -> int:
         print("rows:", *all_rows(), sep="\n  ")
         print("rivals:", *(side for side in compare.sides() if side != OURS), sep="\n  ")
         return 0
-    started = time.monotonic()
-    if options.from_json:
-        results = json.loads(options.from_json.read_text())
-    else:
+    if options.packages:
+        print(*compare.packages(), "matplotlib")
+        return 0
+    return publish(options, obtain(options))
+
+
+def obtain(options: argparse.Namespace) -> dict:
+    if options.from_json is None:
+        started = time.monotonic()
         results = measure(options)
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(results, indent=1) + "\n")
         say(f"{time.monotonic() - started:.0f} s; numbers are in {options.json}")
+    # Read again, so that both ways give the same.
+    return json.loads((options.from_json or options.json).read_text())
+
+
+def publish(options: argparse.Namespace, results: dict) -> int:
     made = report.tables(results)
+    if len(results["series"]) > 1:
+        document = options.write_docs or options.json
+        drawn = plots.draw(results, document.with_suffix(""), say)
+        if drawn:
+            made["plots"] = report.images(drawn, document.parent)
     for name, text in made.items():
         print(f"{name}\n\n{text}")
     if options.write_docs:

@@ -13,35 +13,46 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import compare
-from compare import Adapter, Settings
+from compare import BATCH, Adapter, Settings
+from data import KINDS, SEED, Data, Scatter, zipfian
 
-# The clock is read, and the time spent so far compared with the budget, once in so many operations.
-CHUNK = 100_000
-SEED = 20_240_607
+SLICE = 1000  # elements
+INSERTED = 100  # at a time: in a list of many millions each may take milliseconds
+CHECKED = 100  # values compared after each row
+WRITES = 0.05  # of the mixed load
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: an operation, timed."""
+    """One line of a table: an operation of the adapters, timed."""
 
     name: str
     title: str
-    measure: Callable[[Run], dict]
-    reads: bool = False
+    operation: str
+    measure: Callable[[Run, Callable], dict]
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A chain of rows on one container; workloads of one container share a table."""
+    """A chain of rows on one container; workloads of one table are shown together."""
 
     name: str
+    table: str
     container: str
+    data: Data
     rows: tuple[Row, ...]
+    scattered: bool = False  # loaded in random order
+    reopened: bool = False  # opening the closed store is timed, too
+
+    @property
+    def title(self) -> str:
+        return self.data.title if self.container == "dict" else "Integers in a list"
 
     def needs(self, wanted: set[str]) -> list[Row]:
         """The rows up to the last one wanted: each builds on what the ones before it stored."""
@@ -50,89 +61,218 @@ class Workload:
 
 
 class Run:
-    """One side's way through a workload."""
+    """One side's way through a workload. Places are 0, 1, 2, ... in the order of loading."""
 
-    def __init__(self, adapter: Adapter, task: dict) -> None:
+    def __init__(self, adapter: Adapter, workload: Workload, task: dict) -> None:
         self.adapter = adapter
+        self.data = workload.data
         self.entries: int = task["n"]
         self.operations: int = task["ops"]
         self.budget = task["budget"] * adapter.budget_share  # seconds for each row
         self.random = random.Random(SEED + task["repetition"])
+        self.order = Scatter(self.entries) if workload.scattered else None
         self.load_seconds = 0.0
         self.reached = 0  # entries stored
+        self.versions = 1  # that a value may have by now
+        self.disturbed = False  # entries have gone or moved
 
-    def timed(self, call: Callable, pieces: Iterator) -> tuple[float, int]:
-        """Seconds in `call`, and how many operations those were when pieces or budget ended."""
+    def indices(self, places: Iterable[int]) -> list[int]:
+        return list(places) if self.order is None else list(map(self.order, places))
+
+    def timed(
+        self, call: Callable, batches: Iterator[tuple], check: Callable | None = None
+    ) -> tuple[float, int]:
+        """Seconds in `call`, and how many operations those were when batches or budget ended.
+
+        Each batch is (indices, arguments); what `call` returns is checked.
+        """
         spent, done = 0.0, 0
-        for piece in pieces:
+        for indices, arguments in batches:
             started = time.perf_counter()
-            call(piece)
+            outcome = call(*arguments)
             spent += time.perf_counter() - started
-            done += len(piece)
+            done += len(indices)
+            if check is not None:
+                check(outcome, indices)
             if spent > self.budget:
                 break
         return spent, done
 
-    def random_keys(self) -> Iterator[list[int]]:
-        for start in range(0, self.operations, CHUNK):
-            yield self.random.choices(range(self.reached), k=min(CHUNK, self.operations - start))
+    def chosen(self) -> Iterator[list[int]]:
+        """Indices of stored entries at random, with repetitions."""
+        for count in pieces(self.operations, BATCH):
+            yield self.indices(self.random.choices(range(self.reached), k=count))
+
+    def fail(self, message: str) -> None:
+        raise AssertionError(f"{self.adapter.side}: {message}")
+
+    def expect(self, index: int, value: Any) -> None:
+        """Value is one of the versions of what was stored, and of its type."""
+        allowed = [self.data.value(index, version) for version in range(self.versions)]
+        if value not in allowed or type(value) is not type(allowed[0]):
+            self.fail(f"{value!r} under {self.data.key(index)!r} after storing {allowed!r}")
+
+    def expect_last(self, value: Any, indices: list[int]) -> None:
+        self.expect(indices[-1], value)
+
+    def expect_length(self, length: int) -> None:
+        if len(self.adapter) != length:
+            self.fail(f"{len(self.adapter)} entries after storing {length}")
+
+    def verify(self) -> None:
+        """What the container gives back, here and there, is what was stored."""
+        if not self.disturbed:
+            step = max(1, self.reached // CHECKED)
+            for index in self.indices([*range(0, self.reached, step), self.reached - 1]):
+                self.expect(index, self.adapter.value(self.data.key(index)))
 
 
-def result(seconds: float, operations: int) -> dict:
-    return {"ns": seconds / operations * 1e9, "operations": operations}
+def pieces(total: int, size: int) -> Iterator[int]:
+    for start in range(0, total, size):
+        yield min(size, total - start)
 
 
-def measure_load(run: Run, call: Callable[[range], None]) -> dict:
-    keys = range(run.entries)
-    pieces = (keys[start : start + CHUNK] for start in range(0, run.entries, CHUNK))
-    run.load_seconds, run.reached = run.timed(call, pieces)
-    if len(run.adapter) != run.reached:
-        raise AssertionError(f"{run.adapter.side}: {len(run.adapter)} entries after storing {run.reached}")
-    return result(run.load_seconds, run.reached)
+def result(seconds: float, operations: int, wanted: int) -> dict:
+    return {"ns": seconds / operations * 1e9, "operations": operations, "wanted": wanted}
 
 
-def load(run: Run) -> dict:
-    return measure_load(run, run.adapter.load)
+# -------------------------------------------------------------------------------------------------- measuring
 
 
-def load_bulk(run: Run) -> dict:
-    return measure_load(run, run.adapter.load_bulk)
+def load(run: Run, call: Callable) -> dict:
+    def batches() -> Iterator[tuple]:
+        for start in range(0, run.entries, BATCH):
+            indices = run.indices(range(start, min(start + BATCH, run.entries)))
+            yield indices, (run.data.keys(indices), run.data.values(indices))
+
+    run.load_seconds, run.reached = run.timed(call, batches())
+    run.expect_length(run.reached)
+    return result(run.load_seconds, run.reached, run.entries)
 
 
-def durable(run: Run) -> dict:
+def durable(run: Run, call: Callable) -> dict:
     """The load and one sync after it, per entry."""
     started = time.perf_counter()
-    run.adapter.sync()
-    return result(run.load_seconds + time.perf_counter() - started, run.reached)
+    call()
+    return result(run.load_seconds + time.perf_counter() - started, run.reached, run.entries)
 
 
-def get(run: Run) -> dict:
-    return result(*run.timed(run.adapter.get, run.random_keys()))
+def get(run: Run, call: Callable) -> dict:
+    batches = ((indices, (run.data.keys(indices),)) for indices in run.chosen())
+    return result(*run.timed(call, batches, run.expect_last), run.operations)
 
 
-def overwrite(run: Run) -> dict:
-    written: list[list[int]] = []
+def miss(run: Run, call: Callable) -> dict:
+    def check(found: int, indices: list[int]) -> None:
+        if found != 0:
+            run.fail(f"{found} of {len(indices)} keys are there that were never stored")
 
-    def pieces() -> Iterator[list[int]]:
-        for piece in run.random_keys():
-            written[:] = [piece]
-            yield piece
+    batches = ((indices, (list(map(run.data.absent, indices)),)) for indices in run.chosen())
+    return result(*run.timed(call, batches, check), run.operations)
 
-    outcome = result(*run.timed(run.adapter.overwrite, pieces()))
-    for key in written[0][:: max(1, len(written[0]) // 1000)]:
-        value = run.adapter.value(key)
-        if value != key + 1:
-            raise AssertionError(f"{run.adapter.side}: {value} under {key} after storing {key + 1}")
+
+def overwrite(run: Run, call: Callable) -> dict:
+    version, run.versions = run.versions, run.versions + 1
+    written: list[int] = []
+
+    def batches() -> Iterator[tuple]:
+        for indices in run.chosen():
+            written[:] = indices
+            yield indices, (run.data.keys(indices), run.data.values(indices, version))
+
+    outcome = result(*run.timed(call, batches()), run.operations)
+    for index in written[:: max(1, len(written) // CHECKED)]:
+        value = run.adapter.value(run.data.key(index))
+        if value != run.data.value(index, version):
+            run.fail(f"{value!r} is what overwriting left under {run.data.key(index)!r}")
     return outcome
 
 
-def iterate(run: Run) -> dict:
+def iterate(run: Run, call: Callable) -> dict:
     started = time.perf_counter()
-    last = run.adapter.iterate()
-    outcome = result(time.perf_counter() - started, run.reached)
-    if run.adapter.ordered and last != run.adapter.value(run.reached - 1):
-        raise AssertionError(f"{run.adapter.side}: iteration over {run.reached} entries ended with {last}")
+    key, value = call()
+    outcome = result(time.perf_counter() - started, run.reached, run.entries)
+    adapter, last = run.adapter, run.reached - 1
+    if adapter.ordered and adapter.settings.ascending:
+        if key not in (None, run.data.key(last)):
+            run.fail(f"iteration over {run.reached} entries ended with {key!r}")
+        run.expect(last, value)
+    elif value != adapter.value(key) or type(key) is not type(run.data.key(0)):
+        run.fail(f"iteration ended with {value!r} under {key!r}")
     return outcome
+
+
+def mixed(run: Run, call: Callable) -> dict:
+    """Popular entries are read, and sometimes overwritten."""
+    run.versions = max(run.versions, 2)
+    scattered = Scatter(run.reached, seed=1)
+
+    def batches() -> Iterator[tuple]:
+        for count in pieces(run.operations, BATCH):
+            indices = run.indices(map(scattered, zipfian(run.random, run.reached, count)))
+            values = [run.data.value(index, 1) if run.random.random() < WRITES else None for index in indices]
+            values[-1] = None  # the one that is checked
+            yield indices, (run.data.keys(indices), values)
+
+    return result(*run.timed(call, batches(), run.expect_last), run.operations)
+
+
+def delete(run: Run, call: Callable) -> dict:
+    """Half of the entries at most, each once."""
+    run.disturbed = True
+    scattered = Scatter(run.reached, seed=2)
+    total = min(run.operations, max(1, run.reached // 2))
+
+    def batches() -> Iterator[tuple]:
+        for start in range(0, total, BATCH):
+            indices = run.indices(map(scattered, range(start, min(start + BATCH, total))))
+            yield indices, (run.data.keys(indices),)
+
+    seconds, done = run.timed(call, batches())
+    run.expect_length(run.reached - done)
+    gone = run.indices(map(scattered, range(max(0, done - CHECKED), done)))
+    if run.adapter.miss(run.data.keys(gone)) != 0:
+        run.fail("keys are there that were deleted")
+    return result(seconds, done, total)
+
+
+def slices(run: Run, call: Callable) -> dict:
+    """Time for each element."""
+    length = min(SLICE, run.reached)
+    starts = range(run.reached - length + 1)
+
+    def check(piece: Any, places: list[int]) -> None:
+        if len(piece) != length:
+            run.fail(f"{len(piece)} elements in a slice of {length}")
+        for offset, value in enumerate(piece):
+            run.expect(places[-1] + offset, value)
+
+    total = max(1, run.operations // length)
+    chosen = (run.random.choices(starts, k=count) for count in pieces(total, INSERTED))
+    seconds, done = run.timed(call, ((places, (places, length)) for places in chosen), check)
+    return result(seconds, done * length, total * length)
+
+
+def insert(run: Run, call: Callable) -> dict:
+    run.disturbed = True
+    written: list[tuple[int, Any]] = []
+
+    def batches() -> Iterator[tuple]:
+        for count in pieces(run.operations, INSERTED):
+            places = run.random.choices(range(run.reached), k=count)
+            values = run.data.values(places, 2)
+            written[:] = zip(places, values)
+            yield places, (places, values)
+
+    seconds, done = run.timed(call, batches())
+    run.expect_length(run.reached + done)
+    place, value = written[-1]
+    if run.adapter.value(place) != value:
+        run.fail(f"{run.adapter.value(place)!r} where {value!r} was inserted")
+    return result(seconds, done, run.operations)
+
+
+# -------------------------------------------------------------------------------------------------- workloads
 
 
 WORKLOADS: dict[str, Workload] = {}
@@ -142,39 +282,52 @@ def register(workload: Workload) -> None:
     WORKLOADS[workload.name] = workload
 
 
-register(
-    Workload(
-        "dict",
-        "dict",
-        (
-            Row("dict.insert", "`d[i] = i`, one by one", load),
-            Row("dict.insert-sync", "the same with `sync()` at the end", durable),
-            Row("dict.get", "`d[k]`, random keys", get, reads=True),
-            Row("dict.overwrite", "`d[k] = k + 1`, random keys", overwrite),
-            Row("dict.iterate", "`for k, v in d.items()`", iterate, reads=True),
-        ),
+def sync_row(name: str) -> Row:
+    return Row(name, "the same with `sync()` at the end", "sync", durable)
+
+
+def dict_rows(table: str) -> tuple[Row, ...]:
+    return (
+        Row(f"{table}.insert", "`d[k] = v`, one by one", "load", load),
+        sync_row(f"{table}.insert-sync"),
+        Row(f"{table}.get", "`d[k]`, random keys", "get", get),
+        Row(f"{table}.miss", "`d.get(k)`, absent keys", "miss", miss),
+        Row(f"{table}.overwrite", "`d[k] = v`, random keys", "overwrite", overwrite),
+        Row(f"{table}.iterate", "`for k, v in d.items()`", "iterate", iterate),
+        Row(f"{table}.mixed", "95% `d[k]`, 5% `d[k] = v`, zipfian keys", "mixed", mixed),
+        Row(f"{table}.delete", "`del d[k]`, random keys", "delete", delete),
     )
-)
-register(
-    Workload(
-        "dict-bulk",
-        "dict",
-        (
-            Row("dict.update", "`d.update(...)`, in bulk", load_bulk),
-            Row("dict.update-sync", "the same with `sync()` at the end", durable),
-        ),
-    )
-)
+
+
+def bulk_rows(name: str, title: str) -> tuple[Row, ...]:
+    return Row(name, title, "load_bulk", load), sync_row(f"{name}-sync")
+
+
+def register_dicts(table: str, data: Data) -> None:
+    register(Workload(table, table, "dict", data, dict_rows(table)))
+    if data.ascending:
+        rows = (Row(f"{table}.insert-random", "`d[k] = v`, new keys in random order", "load", load),)
+        register(Workload(f"{table}-random", table, "dict", data, rows, scattered=True))
+    rows = bulk_rows(f"{table}.update", "`d.update(...)`, in bulk")
+    register(Workload(f"{table}-bulk", table, "dict", data, rows, reopened=True))
+
+
+for _table, _kind in {"dict": "int", "str": "str", "address": "address", "blob": "blob"}.items():
+    register_dicts(_table, KINDS[_kind])
 register(
     Workload(
         "list",
         "list",
+        "list",
+        KINDS["int"],
         (
-            Row("list.append", "`l.append(i)`, one by one", load),
-            Row("list.append-sync", "the same with `sync()` at the end", durable),
-            Row("list.get", "`l[i]`, random places", get, reads=True),
-            Row("list.set", "`l[i] = x`, random places", overwrite),
-            Row("list.iterate", "`for x in l`", iterate, reads=True),
+            Row("list.append", "`l.append(x)`, one by one", "load", load),
+            sync_row("list.append-sync"),
+            Row("list.get", "`l[i]`, random places", "get", get),
+            Row("list.set", "`l[i] = x`, random places", "overwrite", overwrite),
+            Row("list.iterate", "`for x in l`", "iterate", iterate),
+            Row("list.slice", "`l[i:i + 1000]`, random places, per element", "slices", slices),
+            Row("list.insert", "`l.insert(i, x)`, random places", "insert", insert),
         ),
     )
 )
@@ -182,27 +335,30 @@ register(
     Workload(
         "list-bulk",
         "list",
-        (
-            Row("list.extend", "`l.extend(...)`, in bulk", load_bulk),
-            Row("list.extend-sync", "the same with `sync()` at the end", durable),
-        ),
+        "list",
+        KINDS["int"],
+        bulk_rows("list.extend", "`l.extend(...)`, in bulk"),
+        reopened=True,
     )
 )
 
 
+# -------------------------------------------------------------------------------------------- one measurement
+
+
 def takes_part(adapter: type[Adapter], workload: Workload) -> bool:
-    """A side that stores entry by entry has nothing for loading in bulk."""
-    first = workload.rows[0].measure
-    return first is not load_bulk or adapter.load_bulk is not Adapter.load_bulk
+    """A side that cannot load, or is measured with other data, has nothing to show."""
+    suits = adapter.kinds is None or workload.data.name in adapter.kinds
+    return suits and adapter.offers(workload.rows[0].operation)
 
 
-def rows_for(adapter: type[Adapter], rows: list[Row]) -> list[Row]:
-    return [
-        row
-        for row in rows
-        if not (row.reads and adapter.writes_only)
-        and not (row.measure is durable and (adapter.writes_only or not adapter.persistent))
-    ]
+def rows_for(adapter: type[Adapter], rows: Iterable[Row]) -> list[Row]:
+    return [row for row in rows if adapter.offers(row.operation)]
+
+
+def settings_for(data: Data, directory: Path, entries: int, **more: Any) -> Settings:
+    kinds = {"key_kind": data.key_kind, "value_kind": data.value_kind, "payload": data.payload}
+    return Settings(directory, entries, **{**kinds, "ascending": data.ascending, **more})
 
 
 def allocated_bytes(directory: Path) -> int:
@@ -218,19 +374,36 @@ def memory_bytes() -> dict[str, int]:
     return {name: int(fields[name].split()[0]) * 1024 for name in sorted(wanted & fields.keys())}
 
 
+def reopen(run: Run) -> float:
+    """Seconds until the closed store answers again; its files are still in the page cache."""
+    started = time.perf_counter()
+    run.adapter = type(run.adapter)(run.adapter.settings)
+    run.adapter.value(run.data.key(run.reached // 2))
+    seconds = time.perf_counter() - started
+    run.expect_length(run.reached)
+    run.verify()
+    run.adapter.close()
+    return seconds
+
+
 def perform(task: dict) -> dict:
     """One side, one workload, one repetition."""
     workload = WORKLOADS[task["workload"]]
     adapter_class = compare.adapters(workload.container)[task["side"]]
+    ascending = workload.data.ascending and not workload.scattered
     with tempfile.TemporaryDirectory(prefix="benchmark-", dir=task["directory"]) as directory:
-        adapter = adapter_class(Settings(Path(directory), task["n"]))
-        run = Run(adapter, task)
-        needed = rows_for(adapter_class, workload.needs(set(task["rows"])))
-        rows = {row.name: row.measure(run) for row in needed}
+        settings = settings_for(workload.data, Path(directory), task["n"], ascending=ascending)
+        adapter = adapter_class(settings)
+        run = Run(adapter, workload, task)
+        rows = {}
+        for row in rows_for(adapter_class, workload.needs(set(task["rows"]))):
+            rows[row.name] = row.measure(run, getattr(adapter, row.operation))
+            run.verify()
         memory = memory_bytes()
         adapter.close()
         disk = allocated_bytes(Path(directory)) if adapter.persistent else None
-    return {"rows": rows, "reached": run.reached, "memory": memory, "disk": disk}
+        opened = reopen(run) if workload.reopened and adapter.persistent else None
+    return {"rows": rows, "reached": run.reached, "memory": memory, "disk": disk, "open": opened}
 
 
 if __name__ == "__main__":

@@ -1,20 +1,25 @@
 """The sides of every comparison: one module per library, one class per container and configuration.
 
 A class joins by `@register`; nothing else names it. Its methods are the loops that a user of that library
-would write, because only they are timed: `load`, `load_bulk`, `get`, `overwrite` and `iterate` deal in Python
-ints on both ends, and whatever packing a library needs is part of its price.
+would write, because only they are timed. Each call gets at most BATCH operations: keys and values that are
+Python objects of the kinds that `Settings` names. Whatever packing a library needs for them is part of its
+price, and so are the objects that come back. A side with transactions makes one of each call.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .packing import AS_BYTES, last_pair
+
 OURS = "pyrsistence"
+BATCH = 10_000  # operations in a call, at most: what goes into one transaction
 # The container of durable adapters whose `put` makes TOGETHER items one transaction over two containers:
 # an item goes into that of its key's lowest bit.
 TRANSACTIONS = "durable-transactions"
@@ -27,25 +32,33 @@ class Settings:
 
     directory: Path
     entries: int
+    key_kind: str = "int"
+    value_kind: str = "int"
+    payload: int = 16  # bytes in a key and its value, about
+    ascending: bool = True  # keys are loaded in order
+    cache_bytes: int = 512 << 20  # for what a library keeps in memory of its own
+    beyond_memory: bool = False  # there is more data than memory, and it is read at random
     options: dict[str, Any] = field(default_factory=dict)
 
 
 class Adapter:
-    """One side of a comparison. Loading goes by ascending keys 0, 1, 2, ... and stores each under itself."""
+    """One side of a comparison. What it does not override it does not offer, and has no figure for."""
 
     side: str  # the name on the command line
-    container: str  # the workload it belongs to
+    container: str  # "dict", "list" or one of the durable ones
     title: str  # heading of its column
     requires: str | None = None  # module to import; None: nothing beyond the standard library
+    package: str | None = None  # what pip installs for that, if it is called otherwise
     install = "pip install {}"  # the remedy when it is missing
     configuration: str
     after_kill: str  # what is left when the process is killed
     after_power_loss: str  # what is left after a power failure, without any further call
     persistent = True
-    ordered = True  # iteration ends with the entry stored last
-    # Sides known to be hundreds of times slower get this share of the time that a row may take.
+    ordered = True  # iteration ends with the greatest key or the entry stored last
+    # Sides known to be many times slower get this share of the time that a row may take.
     budget_share = 1.0
-    writes_only = False  # reads are those of another side
+    only: frozenset[str] | None = None  # operations worth measuring; None: all it offers
+    kinds: frozenset[str] | None = None  # kinds of data it is measured with; None: all
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -55,29 +68,62 @@ class Adapter:
         """The heading, where it depends on what is installed."""
         return cls.title
 
-    def load(self, keys: range) -> None:
-        """One call of the library for each entry."""
+    @classmethod
+    def offers(cls, operation: str) -> bool:
+        if cls.only is not None and operation not in cls.only:
+            return False
+        return getattr(cls, operation) is not getattr(Adapter, operation)
+
+    def load(self, keys: list, values: list) -> None:
+        """One call of the library for each entry; in a list, keys are the places behind its end."""
         raise NotImplementedError
 
-    def load_bulk(self, keys: range) -> None:
+    def load_bulk(self, keys: list, values: list) -> None:
         """By whatever the library offers for many entries at once."""
+        raise NotImplementedError
+
+    def storing(self) -> AbstractContextManager[Callable[[Any, Any], object]]:
+        """A call that stores one entry; where there are transactions, each BATCH of calls is one."""
         raise NotImplementedError
 
     def sync(self) -> None:
         """Everything stored so far survives a power failure."""
 
-    def get(self, keys: list[int]) -> None:
+    def get(self, keys: list) -> Any:
+        """Gets every value, returns the last."""
         raise NotImplementedError
 
-    def overwrite(self, keys: list[int]) -> None:
-        """Stores key + 1 under each key."""
+    def get_many(self, keys: list) -> Sequence:
+        """All values, by one call of the library."""
         raise NotImplementedError
 
-    def iterate(self) -> int:
-        """Meets every entry once, in the library's own order; returns the value met last."""
+    def miss(self, keys: list) -> int:
+        """Asks for every key, returns how many are there."""
         raise NotImplementedError
 
-    def value(self, key: int) -> int:
+    def overwrite(self, keys: list, values: list) -> None:
+        raise NotImplementedError
+
+    def delete(self, keys: list) -> None:
+        raise NotImplementedError
+
+    def mixed(self, keys: list, values: list) -> Any:
+        """Gets each key whose value is None, stores the others; returns the last value got."""
+        raise NotImplementedError
+
+    def iterate(self) -> tuple[Any, Any]:
+        """Meets every entry once, in the library's own order; returns the last. Lists have None as key."""
+        raise NotImplementedError
+
+    def insert(self, places: list[int], values: list) -> None:
+        """Each value before the one that is at its place now."""
+        raise NotImplementedError
+
+    def slices(self, places: list[int], length: int) -> Sequence:
+        """So many values from each place on, returns the last such slice."""
+        raise NotImplementedError
+
+    def value(self, key: Any) -> Any:
         """For checking, not timed."""
         raise NotImplementedError
 
@@ -103,58 +149,192 @@ class DurableAdapter(Adapter):
         raise NotImplementedError
 
 
+class OneByOne(Adapter):
+    """Every write is a transaction of its own; reads are those of another side."""
+
+    only = frozenset({"load", "overwrite"})
+    kinds = frozenset({"int"})
+    budget_share = 0.05
+
+
 class MappingLoops(Adapter):
     """For what behaves as a dict: `self.data`."""
 
     data: Any
 
-    def load(self, keys: range) -> None:
+    def writing(self) -> AbstractContextManager:
+        """Around the writes of a call: a transaction, where there are such."""
+        return nullcontext()
+
+    def load(self, keys: list, values: list) -> None:
+        data = self.data
+        with self.writing():
+            for key, value in zip(keys, values):
+                data[key] = value
+
+    def load_bulk(self, keys: list, values: list) -> None:
+        with self.writing():
+            self.data.update(zip(keys, values))
+
+    def get(self, keys: list) -> Any:
         data = self.data
         for key in keys:
-            data[key] = key
-
-    def load_bulk(self, keys: range) -> None:
-        self.data.update(zip(keys, keys))
-
-    def get(self, keys: list[int]) -> None:
-        data = self.data
-        for key in keys:
-            data[key]
-
-    def overwrite(self, keys: list[int]) -> None:
-        data = self.data
-        for key in keys:
-            data[key] = key + 1
-
-    def iterate(self) -> int:
-        value = -1
-        for _key, value in self.data.items():
-            pass
+            value = data[key]
         return value
 
-    def value(self, key: int) -> int:
+    def miss(self, keys: list) -> int:
+        get, found = self.data.get, 0
+        for key in keys:
+            if get(key) is not None:
+                found += 1
+        return found
+
+    def overwrite(self, keys: list, values: list) -> None:
+        self.load(keys, values)
+
+    def delete(self, keys: list) -> None:
+        data = self.data
+        with self.writing():
+            for key in keys:
+                del data[key]
+
+    def mixed(self, keys: list, values: list) -> Any:
+        data, got = self.data, None
+        with self.writing():
+            for key, value in zip(keys, values):
+                if value is None:
+                    got = data[key]
+                else:
+                    data[key] = value
+        return got
+
+    def iterate(self) -> tuple[Any, Any]:
+        key = value = None
+        for key, value in self.data.items():
+            pass
+        return key, value
+
+    def value(self, key: Any) -> Any:
         return self.data[key]
 
     def __len__(self) -> int:
         return len(self.data)
 
 
+class PackedLoops(Adapter):
+    """For stores of bytes under bytes, where one object can `get`, and one can `put` and `delete`."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.keys, self.values = AS_BYTES[settings.key_kind], AS_BYTES[settings.value_kind]
+
+    def reading(self) -> AbstractContextManager:
+        """What gets."""
+        raise NotImplementedError
+
+    def writing(self) -> AbstractContextManager:
+        """What puts and deletes: a transaction or batch, written at the end."""
+        raise NotImplementedError
+
+    def working(self) -> AbstractContextManager:
+        """What gets and puts, and sees what it has put."""
+        raise NotImplementedError
+
+    def pairs(self, reader: Any) -> Iterable[tuple[bytes, bytes]]:
+        raise NotImplementedError
+
+    def load(self, keys: list, values: list) -> None:
+        with self.writing() as writer:
+            put = writer.put
+            for key, value in zip(self.keys.pack(keys), self.values.pack(values)):
+                put(key, value)
+
+    def get(self, keys: list) -> Any:
+        with self.reading() as reader:
+            for value in self.values.unpack(map(reader.get, self.keys.pack(keys))):
+                pass
+        return value
+
+    def miss(self, keys: list) -> int:
+        found = 0
+        with self.reading() as reader:
+            for value in map(reader.get, self.keys.pack(keys)):
+                if value is not None:
+                    found += 1
+        return found
+
+    @contextmanager
+    def storing(self) -> Iterator[Callable[[Any, Any], object]]:
+        """For those whose single puts need no transaction."""
+        pack_key, pack_value = self.keys.pack_one, self.values.pack_one
+        with self.working() as worker:
+            put = worker.put
+            yield lambda key, value: put(pack_key(key), pack_value(value))
+
+    def overwrite(self, keys: list, values: list) -> None:
+        PackedLoops.load(self, keys, values)
+
+    def delete(self, keys: list) -> None:
+        with self.writing() as writer:
+            delete = writer.delete
+            for key in self.keys.pack(keys):
+                delete(key)
+
+    def mixed(self, keys: list, values: list) -> Any:
+        packed = iter(self.values.pack([value for value in values if value is not None]))
+        unpack, got = self.values.unpack_one, None
+        with self.working() as worker:
+            get, put = worker.get, worker.put
+            for key, value in zip(self.keys.pack(keys), values):
+                if value is not None:
+                    put(key, next(packed))
+                else:
+                    got = get(key) if unpack is None else unpack(get(key))
+        return got
+
+    def iterate(self) -> tuple[Any, Any]:
+        with self.reading() as reader:
+            return last_pair(self.pairs(reader), self.keys, self.values)
+
+    def value(self, key: Any) -> Any:
+        return self.get([key])
+
+    def __len__(self) -> int:
+        """For stores that do not know."""
+        with self.reading() as reader:
+            return sum(1 for _ in self.pairs(reader))
+
+
 class SequenceLoops(MappingLoops):
     """For what behaves as a list: `self.data`."""
 
-    def load(self, keys: range) -> None:
+    def load(self, keys: list, values: list) -> None:
         append = self.data.append
-        for key in keys:
-            append(key)
+        for value in values:
+            append(value)
 
-    def load_bulk(self, keys: range) -> None:
-        self.data.extend(keys)
+    def load_bulk(self, keys: list, values: list) -> None:
+        self.data.extend(values)
 
-    def iterate(self) -> int:
-        value = -1
+    def overwrite(self, keys: list, values: list) -> None:
+        MappingLoops.load(self, keys, values)
+
+    def iterate(self) -> tuple[Any, Any]:
+        value = None
         for value in self.data:
             pass
-        return value
+        return None, value
+
+    def insert(self, places: list[int], values: list) -> None:
+        insert = self.data.insert
+        for place, value in zip(places, values):
+            insert(place, value)
+
+    def slices(self, places: list[int], length: int) -> Sequence:
+        data = self.data
+        for place in places:
+            piece = data[place : place + length]
+        return piece
 
 
 _adapters: dict[tuple[str, str], type[Adapter]] = {}
@@ -180,6 +360,13 @@ def sides() -> list[str]:
     return sorted({side for _, side in _adapters}, key=lambda side: (side != OURS, side != "builtin", side))
 
 
+def packages() -> list[str]:
+    """What pip installs for all sides but ours."""
+    _import_all()
+    found = {cls.package or cls.requires for cls in _adapters.values() if cls.side != OURS}
+    return sorted(found - {None})  # type: ignore[type-var]
+
+
 def missing(cls: type[Adapter]) -> str | None:
     """Why this adapter cannot run here, or None."""
     if cls.requires is None:
@@ -187,7 +374,7 @@ def missing(cls: type[Adapter]) -> str | None:
     try:
         importlib.import_module(cls.requires)
     except ImportError as error:
-        return f"{error} ({cls.install.format(cls.requires)})"
+        return f"{error} ({cls.install.format(cls.package or cls.requires)})"
     return None
 
 
@@ -196,6 +383,6 @@ def _import_all() -> None:
         importlib.import_module(f"{__name__}.{module.name}")
 
 
-def chunks(keys: Iterable[int], size: int) -> Iterable[Iterable[int]]:
-    """Slices of a range or list: what goes into one transaction."""
-    return (keys[start : start + size] for start in range(0, len(keys), size))  # type: ignore[index,arg-type]
+def chunks(items: list, size: int) -> Iterable[list]:
+    """Slices: what goes into one transaction."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,32 +1,34 @@
 """Python's own dict and list, which keep nothing: the speed to be measured against."""
 
-from . import MappingLoops, SequenceLoops, Settings, register
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from . import Adapter, MappingLoops, SequenceLoops, Settings, register
 
 
-@register
-class BuiltinDict(MappingLoops):
+class Builtin(Adapter):
     side = "builtin"
-    container = "dict"
-    title = "dict"
     configuration = "in memory"
     after_kill = "nothing"
     after_power_loss = "nothing"
     persistent = False
+
+
+@register
+class BuiltinDict(Builtin, MappingLoops):
+    container = title = "dict"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.data = {}
 
+    def storing(self) -> AbstractContextManager[Callable[[object, object], object]]:
+        return nullcontext(self.data.__setitem__)
+
 
 @register
-class BuiltinList(SequenceLoops):
-    side = "builtin"
-    container = "list"
-    title = "list"
-    configuration = "in memory"
-    after_kill = "nothing"
-    after_power_loss = "nothing"
-    persistent = False
+class BuiltinList(Builtin, SequenceLoops):
+    container = title = "list"
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)

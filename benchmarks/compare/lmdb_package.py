@@ -1,30 +1,47 @@
-"""lmdb (https://lmdb.readthedocs.io): 8-byte keys and values, writable map, asynchronous flushing."""
+"""lmdb (https://lmdb.readthedocs.io): writable map, asynchronous flushing, transactions of many writes."""
 
 import functools
+import itertools
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
-from . import TOGETHER, TRANSACTIONS, Adapter, DurableAdapter, Settings, chunks, register
+from . import (
+    BATCH,
+    TOGETHER,
+    TRANSACTIONS,
+    DurableAdapter,
+    OneByOne,
+    PackedLoops,
+    Settings,
+    chunks,
+    register,
+)
+from .packing import NUMBER, Packing
 
-BATCH = 10_000  # operations in a transaction
 # The map is a sparse file, and must hold the copies of the pages that a transaction changes.
 MAP_BYTES_PER_ENTRY = 256
+MAP_BYTES_PER_BYTE = 4
 SMALLEST_MAP = 1 << 30
+NATIVE_NUMBER = Packing.by(struct.Struct("=Q").pack, lambda packed: struct.unpack("=Q", packed)[0])
 
 
-class Lmdb(Adapter):
+class Lmdb(PackedLoops):
     requires = "lmdb"
-    number = struct.Struct(">Q")
     flags = {"writemap": True, "map_async": True}
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         import lmdb
 
+        entry = MAP_BYTES_PER_ENTRY + MAP_BYTES_PER_BYTE * settings.payload
         self.environment = lmdb.open(
             str(settings.directory / "store"),
-            map_size=max(SMALLEST_MAP, settings.entries * MAP_BYTES_PER_ENTRY),
+            map_size=max(SMALLEST_MAP, settings.entries * entry),
             max_dbs=1,
+            # Its documentation: better without, at random and when the data is larger than memory.
+            readahead=not settings.beyond_memory,
             **self.flags,
         )
         self.database = self.open_database()
@@ -33,25 +50,16 @@ class Lmdb(Adapter):
     def open_database(self) -> object:
         return self.environment.open_db()
 
-    def get(self, keys: list[int]) -> None:
-        pack, unpack = self.number.pack, self.number.unpack
-        with self.begin() as transaction:
-            get = transaction.get
-            for key in keys:
-                (_value,) = unpack(get(pack(key)))
+    def reading(self) -> AbstractContextManager:
+        return self.begin()
 
-    def iterate(self) -> int:
-        unpack = self.number.unpack
-        value = -1
-        with self.begin() as transaction:
-            for packed_key, packed_value in transaction.cursor():
-                (_key,) = unpack(packed_key)
-                (value,) = unpack(packed_value)
-        return value
+    def writing(self) -> AbstractContextManager:
+        return self.begin(write=True)
 
-    def value(self, key: int) -> int:
-        with self.begin() as transaction:
-            return self.number.unpack(transaction.get(self.number.pack(key)))[0]
+    working = writing
+
+    def pairs(self, reader: Any) -> Iterable[tuple[bytes, bytes]]:
+        return reader.cursor()
 
     def __len__(self) -> int:
         with self.begin() as transaction:
@@ -67,31 +75,46 @@ class Lmdb(Adapter):
 class BatchedLmdb(Lmdb):
     side = "lmdb"
     title = "lmdb"
-    configuration = f"writemap, map_async, transactions of {BATCH:,}; append=True to load, putmulti for bulk"
+    configuration = (
+        f"writemap, map_async, transactions of {BATCH:,}; append=True to load in order, putmulti for bulk, "
+        "getmulti for many; no readahead beyond memory"
+    )
     after_kill = "all but the open transaction"
     after_power_loss = "may be damaged"
 
-    def load(self, keys: range) -> None:
-        pack = self.number.pack
-        for batch in chunks(keys, BATCH):
-            with self.begin(write=True) as transaction:
-                put = transaction.put
-                for key in batch:
-                    put(pack(key), pack(key), append=True)
+    def load(self, keys: list, values: list) -> None:
+        append = self.settings.ascending
+        with self.begin(write=True) as transaction:
+            put = transaction.put
+            for key, value in zip(self.keys.pack(keys), self.values.pack(values)):
+                put(key, value, append=append)
 
-    def load_bulk(self, keys: range) -> None:
-        pack = self.number.pack
-        for batch in chunks(keys, BATCH):
-            with self.begin(write=True) as transaction, transaction.cursor() as cursor:
-                cursor.putmulti(((pack(key), pack(key)) for key in batch), append=True)
+    def load_bulk(self, keys: list, values: list) -> None:
+        packed = zip(self.keys.pack(keys), self.values.pack(values))
+        with self.begin(write=True) as transaction, transaction.cursor() as cursor:
+            cursor.putmulti(packed, append=self.settings.ascending)
 
-    def overwrite(self, keys: list[int]) -> None:
-        pack = self.number.pack
-        for batch in chunks(keys, BATCH):
-            with self.begin(write=True) as transaction:
-                put = transaction.put
-                for key in batch:
-                    put(pack(key), pack(key + 1))
+    def get_many(self, keys: list) -> Sequence:
+        """getmulti leaves out what is not there, and takes keys in any order."""
+        with self.begin() as transaction, transaction.cursor() as cursor:
+            found = cursor.getmulti(list(self.keys.pack(keys)))
+        return list(self.values.unpack(value for _key, value in found))
+
+    @contextmanager
+    def storing(self) -> Iterator[Callable[[Any, Any], object]]:
+        pack_key, pack_value = self.keys.pack_one, self.values.pack_one
+        transaction, left = self.begin(write=True), BATCH
+
+        def store(key: Any, value: Any) -> None:
+            nonlocal transaction, left
+            transaction.put(pack_key(key), pack_value(value))
+            left -= 1
+            if left == 0:
+                transaction.commit()
+                transaction, left = self.begin(write=True), BATCH
+
+        yield store
+        transaction.commit()
 
 
 @register
@@ -103,22 +126,32 @@ class LmdbDict(BatchedLmdb):
 class LmdbList(BatchedLmdb):
     container = "list"
     title = "lmdb as a list"
-    number = struct.Struct("=Q")  # what integerkey wants
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.keys = NATIVE_NUMBER  # what integerkey wants
 
     def open_database(self) -> object:
         return self.environment.open_db(b"list", integerkey=True)
 
-    def iterate(self) -> int:
-        unpack = self.number.unpack
-        value = -1
+    def iterate(self) -> tuple[Any, Any]:
+        value = None
         with self.begin() as transaction:
-            for packed_value in transaction.cursor().iternext(keys=False, values=True):
-                (value,) = unpack(packed_value)
-        return value
+            for value in self.values.unpack(transaction.cursor().iternext(keys=False, values=True)):
+                pass
+        return None, value
+
+    def slices(self, places: list[int], length: int) -> Sequence:
+        with self.begin() as transaction, transaction.cursor() as cursor:
+            for place in self.keys.pack(places):
+                cursor.set_key(place)
+                values = cursor.iternext(keys=False, values=True)
+                piece = list(self.values.unpack(itertools.islice(values, length)))
+        return piece
 
 
 @register
-class LmdbTransactionPerOperation(Lmdb):
+class LmdbTransactionPerOperation(OneByOne, Lmdb):
     """After a kill it promises what pyrsistence promises; after a power failure less."""
 
     side = "lmdb-op"
@@ -127,20 +160,18 @@ class LmdbTransactionPerOperation(Lmdb):
     configuration = "writemap, map_async, every write its own transaction"
     after_kill = "every operation that returned"
     after_power_loss = "may be damaged"
-    budget_share = 0.1
-    writes_only = True
 
-    def load(self, keys: range) -> None:
-        pack, begin = self.number.pack, self.begin
-        for key in keys:
-            with begin(write=True) as transaction:
-                transaction.put(pack(key), pack(key), append=True)
+    def load(self, keys: list, values: list) -> None:
+        self.put_each(keys, values, self.settings.ascending)
 
-    def overwrite(self, keys: list[int]) -> None:
-        pack, begin = self.number.pack, self.begin
-        for key in keys:
+    def overwrite(self, keys: list, values: list) -> None:
+        self.put_each(keys, values, False)
+
+    def put_each(self, keys: list, values: list, append: bool) -> None:
+        begin = self.begin
+        for key, value in zip(self.keys.pack(keys), self.values.pack(values)):
             with begin(write=True) as transaction:
-                transaction.put(pack(key), pack(key + 1))
+                transaction.put(key, value, append=append)
 
 
 @register
@@ -151,20 +182,20 @@ class DurableLmdb(DurableAdapter, Lmdb):
     flags = {}
 
     def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
-        pack = self.number.pack
+        pack = NUMBER.pack
         with self.begin(write=True) as transaction:
             for key, value in items:
                 transaction.put(pack(key), value, append=True)
 
     def put(self, items: list[tuple[int, bytes]]) -> None:
-        pack, begin = self.number.pack, self.begin
+        pack, begin = NUMBER.pack, self.begin
         for key, value in items:
             with begin(write=True) as transaction:
                 transaction.put(pack(key), value)
 
     def value(self, key: int) -> bytes:
         with self.begin() as transaction:
-            return transaction.get(self.number.pack(key))
+            return transaction.get(NUMBER.pack(key))
 
 
 @register
@@ -177,13 +208,13 @@ class LmdbTransactions(DurableLmdb):
         self.databases = self.database, self.environment.open_db(b"odd")
 
     def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
-        pack = self.number.pack
+        pack = NUMBER.pack
         with self.begin(write=True) as transaction:
             for key, value in items:
                 transaction.put(pack(key), value, append=True, db=self.databases[key & 1])
 
     def put(self, items: list[tuple[int, bytes]]) -> None:
-        pack, begin, databases = self.number.pack, self.begin, self.databases
+        pack, begin, databases = NUMBER.pack, self.begin, self.databases
         for batch in chunks(items, TOGETHER):
             with begin(write=True) as transaction:
                 for key, value in batch:
@@ -191,4 +222,4 @@ class LmdbTransactions(DurableLmdb):
 
     def value(self, key: int) -> bytes:
         with self.begin() as transaction:
-            return transaction.get(self.number.pack(key), db=self.databases[key & 1])
+            return transaction.get(NUMBER.pack(key), db=self.databases[key & 1])

@@ -1,11 +1,13 @@
 """pyrsistence itself, used as its documentation says: with nothing configured."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from . import (
     OURS,
     TOGETHER,
     TRANSACTIONS,
+    Adapter,
     DurableAdapter,
     MappingLoops,
     SequenceLoops,
@@ -14,71 +16,61 @@ from . import (
     register,
 )
 
-AFTER_KILL = "every operation that returned"
-AFTER_POWER_LOSS = "an exact prefix of the operations, at least up to the last sync"
+
+class Ours(Adapter):
+    """One container in a store of its own, `self.data`."""
+
+    side = OURS
+    requires = "pyrsistence"
+    install = "pip install ."
+    configuration = "defaults"
+    after_kill = "every operation that returned"
+    after_power_loss = "an exact prefix of the operations, at least up to the last sync"
+    collection: str  # its class
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        import pyrsistence
+
+        self.data = getattr(pyrsistence, self.collection)(settings.directory / "store", **settings.options)
+
+    def sync(self) -> None:
+        self.data.sync()
+
+    def close(self) -> None:
+        self.data.close()
 
 
 @register
-class OurDict(MappingLoops):
-    side = OURS
+class OurDict(Ours, MappingLoops):
     container = "dict"
-    title = "EMDict"
-    requires = "pyrsistence"
-    install = "pip install ."
-    configuration = "defaults"
-    after_kill = AFTER_KILL
-    after_power_loss = AFTER_POWER_LOSS
+    title = collection = "EMDict"
 
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        from pyrsistence import EMDict
+    @classmethod
+    def offers(cls, operation: str) -> bool:
+        if operation == "get_many":
+            from pyrsistence import EMDict
 
-        self.data = EMDict(settings.directory / "store", **settings.options)
+            return hasattr(EMDict, "get_many")
+        return super().offers(operation)
 
-    def sync(self) -> None:
-        self.data.sync()
+    def get_many(self, keys: list) -> Sequence:
+        return self.data.get_many(keys)
 
-    def close(self) -> None:
-        self.data.close()
+    def storing(self) -> AbstractContextManager[Callable[[object, object], object]]:
+        return nullcontext(self.data.__setitem__)
 
 
 @register
-class OurList(SequenceLoops):
-    side = OURS
+class OurList(Ours, SequenceLoops):
     container = "list"
-    title = "EMList"
-    requires = "pyrsistence"
-    install = "pip install ."
-    configuration = "defaults"
-    after_kill = AFTER_KILL
-    after_power_loss = AFTER_POWER_LOSS
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        from pyrsistence import EMList
-
-        self.data = EMList(settings.directory / "store", **settings.options)
-
-    def sync(self) -> None:
-        self.data.sync()
-
-    def close(self) -> None:
-        self.data.close()
+    title = collection = "EMList"
 
 
 @register
-class OurDurableDict(DurableAdapter):
-    side = OURS
-    title = "EMDict"
-    requires = "pyrsistence"
-    install = "pip install ."
+class OurDurableDict(DurableAdapter, Ours):
+    title = collection = "EMDict"
     configuration = "`sync()` after each"
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
-        from pyrsistence import EMDict
-
-        self.data = EMDict(settings.directory / "store", **settings.options)
 
     def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
         self.data.update(items)
@@ -92,9 +84,6 @@ class OurDurableDict(DurableAdapter):
 
     def value(self, key: int) -> bytes:
         return self.data[key]
-
-    def close(self) -> None:
-        self.data.close()
 
 
 @register

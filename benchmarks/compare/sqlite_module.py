@@ -1,48 +1,82 @@
-"""sqlite3 from the standard library: a table with an INTEGER PRIMARY KEY, write-ahead log, large cache."""
+"""sqlite3 from the standard library: a table with a primary key, write-ahead log, large cache."""
 
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from . import TOGETHER, TRANSACTIONS, Adapter, DurableAdapter, Settings, chunks, register
+from . import (
+    BATCH,
+    TOGETHER,
+    TRANSACTIONS,
+    Adapter,
+    DurableAdapter,
+    OneByOne,
+    Settings,
+    chunks,
+    register,
+)
+from .packing import OBJECTS_AS_BYTES, last_pair
 
-BATCH = 10_000  # operations in a transaction
-CACHE_KIB = 512 << 10
 MMAP_BYTES = 8 << 30
+COLUMN = {"int": "INTEGER", "str": "TEXT", "bytes": "BLOB", "object": "BLOB"}
+GET = "SELECT value FROM entries WHERE key = ?"
+INSERT = "INSERT INTO entries VALUES (?, ?)"
+UPDATE = "UPDATE entries SET value = ? WHERE key = ?"
+DELETE = "DELETE FROM entries WHERE key = ?"
 
 
 class Sqlite(Adapter):
     synchronous: str
-    after_power_loss: str
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.values = OBJECTS_AS_BYTES[settings.value_kind]
         self.path = settings.directory / "store.sqlite"
         self.connection = sqlite3.connect(self.path, isolation_level=None)
         self.execute = self.connection.execute
         for pragma in (
             "journal_mode=WAL",
             f"synchronous={self.synchronous}",
-            f"cache_size=-{CACHE_KIB}",
+            f"cache_size=-{settings.cache_bytes >> 10}",
             f"mmap_size={MMAP_BYTES}",
             "locking_mode=EXCLUSIVE",
         ):
             self.execute(f"PRAGMA {pragma}")
-        self.execute("CREATE TABLE entries (key INTEGER PRIMARY KEY, value INTEGER)")
+        self.create("entries")
 
-    def get(self, keys: list[int]) -> None:
+    def create(self, table: str) -> None:
+        """An integer primary key is the row number itself; with other keys a table is better without."""
+        key, value = COLUMN[self.settings.key_kind], COLUMN[self.settings.value_kind]
+        without = "" if key == "INTEGER" else " WITHOUT ROWID"
+        self.execute(f"CREATE TABLE IF NOT EXISTS {table} (key {key} PRIMARY KEY, value {value}){without}")
+
+    @contextmanager
+    def transaction(self):
+        self.execute("BEGIN")
+        yield
+        self.execute("COMMIT")
+
+    def get(self, keys: list) -> Any:
         execute = self.execute
-        for key in keys:
-            execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()[0]
-
-    def iterate(self) -> int:
-        value = -1
-        for _key, value in self.execute("SELECT key, value FROM entries ORDER BY key"):
+        for value in self.values.unpack(execute(GET, (key,)).fetchone()[0] for key in keys):
             pass
         return value
 
-    def value(self, key: int) -> int:
-        return self.execute("SELECT value FROM entries WHERE key = ?", (key,)).fetchone()[0]
+    def miss(self, keys: list) -> int:
+        execute, found = self.execute, 0
+        for key in keys:
+            if execute(GET, (key,)).fetchone() is not None:
+                found += 1
+        return found
+
+    def iterate(self) -> tuple[Any, Any]:
+        pairs = self.execute("SELECT key, value FROM entries ORDER BY key")
+        return last_pair(pairs, OBJECTS_AS_BYTES[self.settings.key_kind], self.values)
+
+    def value(self, key: Any) -> Any:
+        return self.get([key])
 
     def __len__(self) -> int:
         return self.execute("SELECT count(*) FROM entries").fetchone()[0]
@@ -62,32 +96,40 @@ class BatchedSqlite(Sqlite):
     title = "sqlite3"
     synchronous = "OFF"
     configuration = (
-        f"WAL, synchronous=OFF, transactions of {BATCH:,}; executemany for bulk and overwriting; "
-        "512 MiB cache, mmap"
+        f"WAL, synchronous=OFF, transactions of {BATCH:,}; executemany for bulk, overwriting and deleting; "
+        "WITHOUT ROWID unless the key is an integer; 512 MiB cache, mmap"
     )
     after_kill = "all but the open transaction"
     after_power_loss = "may be damaged"
 
-    def load(self, keys: range) -> None:
+    def load(self, keys: list, values: list) -> None:
         execute = self.execute
-        for batch in chunks(keys, BATCH):
-            execute("BEGIN")
-            for key in batch:
-                execute("INSERT INTO entries VALUES (?, ?)", (key, key))
-            execute("COMMIT")
+        with self.transaction():
+            for pair in zip(keys, self.values.pack(values)):
+                execute(INSERT, pair)
 
-    def load_bulk(self, keys: range) -> None:
-        for batch in chunks(keys, BATCH):
-            self.execute("BEGIN")
-            self.connection.executemany("INSERT INTO entries VALUES (?, ?)", ((key, key) for key in batch))
-            self.execute("COMMIT")
+    def load_bulk(self, keys: list, values: list) -> None:
+        with self.transaction():
+            self.connection.executemany(INSERT, zip(keys, self.values.pack(values)))
 
-    def overwrite(self, keys: list[int]) -> None:
-        update = "UPDATE entries SET value = ? WHERE key = ?"
-        for batch in chunks(keys, BATCH):
-            self.execute("BEGIN")
-            self.connection.executemany(update, ((key + 1, key) for key in batch))
-            self.execute("COMMIT")
+    def overwrite(self, keys: list, values: list) -> None:
+        with self.transaction():
+            self.connection.executemany(UPDATE, zip(self.values.pack(values), keys))
+
+    def delete(self, keys: list) -> None:
+        with self.transaction():
+            self.connection.executemany(DELETE, ((key,) for key in keys))
+
+    def mixed(self, keys: list, values: list) -> Any:
+        execute, got = self.execute, None
+        packed = iter(self.values.pack([value for value in values if value is not None]))
+        with self.transaction():
+            for key, value in zip(keys, values):
+                if value is None:
+                    (got,) = self.values.unpack(execute(GET, (key,)).fetchone())
+                else:
+                    execute(UPDATE, (next(packed), key))
+        return got
 
 
 @register
@@ -100,9 +142,18 @@ class SqliteList(BatchedSqlite):
     container = "list"
     title = "sqlite3 as a list"
 
+    def iterate(self) -> tuple[Any, Any]:
+        return None, super().iterate()[1]
+
+    def slices(self, places: list[int], length: int) -> Sequence:
+        query = "SELECT value FROM entries WHERE key >= ? ORDER BY key LIMIT ?"
+        for place in places:
+            piece = [value for (value,) in self.execute(query, (place, length))]
+        return piece
+
 
 @register
-class SqliteTransactionPerOperation(Sqlite):
+class SqliteTransactionPerOperation(OneByOne, Sqlite):
     """Promises after a kill and after a power failure what pyrsistence promises."""
 
     side = "sqlite-op"
@@ -112,18 +163,16 @@ class SqliteTransactionPerOperation(Sqlite):
     configuration = "WAL, synchronous=NORMAL, every write its own transaction, 512 MiB cache, mmap"
     after_kill = "every operation that returned"
     after_power_loss = "a prefix of the operations"
-    budget_share = 0.1
-    writes_only = True
 
-    def load(self, keys: range) -> None:
+    def load(self, keys: list, values: list) -> None:
         execute = self.execute
-        for key in keys:
-            execute("INSERT INTO entries VALUES (?, ?)", (key, key))
+        for pair in zip(keys, values):
+            execute(INSERT, pair)
 
-    def overwrite(self, keys: list[int]) -> None:
+    def overwrite(self, keys: list, values: list) -> None:
         execute = self.execute
-        for key in keys:
-            execute("UPDATE entries SET value = ? WHERE key = ?", (key + 1, key))
+        for pair in zip(values, keys):
+            execute(UPDATE, pair)
 
 
 UPSERT = "INSERT INTO {} VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -137,9 +186,8 @@ class DurableSqlite(DurableAdapter, Sqlite):
     configuration = "WAL, synchronous=FULL, a transaction each, 512 MiB cache, mmap"
 
     def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
-        self.execute("BEGIN")
-        self.connection.executemany("INSERT INTO entries VALUES (?, ?)", items)
-        self.execute("COMMIT")
+        with self.transaction():
+            self.connection.executemany(INSERT, items)
         self.sync()
 
     def put(self, items: list[tuple[int, bytes]]) -> None:
@@ -156,12 +204,11 @@ class SqliteTransactions(DurableSqlite):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        self.execute("CREATE TABLE odd (key INTEGER PRIMARY KEY, value BLOB)")
+        self.create("odd")
 
     def fill(self, items: Iterable[tuple[int, bytes]]) -> None:
-        self.execute("BEGIN")
-        self.put_all(items)
-        self.execute("COMMIT")
+        with self.transaction():
+            self.put_all(items)
         self.sync()
 
     def put_all(self, items: Iterable[tuple[int, bytes]]) -> None:
@@ -171,9 +218,8 @@ class SqliteTransactions(DurableSqlite):
 
     def put(self, items: list[tuple[int, bytes]]) -> None:
         for batch in chunks(items, TOGETHER):
-            self.execute("BEGIN")
-            self.put_all(batch)
-            self.execute("COMMIT")
+            with self.transaction():
+                self.put_all(batch)
 
     def value(self, key: int) -> bytes:
         query = f"SELECT value FROM {self.tables[key & 1]} WHERE key = ?"

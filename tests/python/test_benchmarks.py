@@ -19,7 +19,7 @@ SMALL = ("--n", "1000", "--ops", "500", "--repeat", "1", "--budget", "1", "--kee
 def run(*arguments, environment=None, check=True):
     command = [sys.executable, str(RUN), *map(str, arguments)]
     environment = {**os.environ, **(environment or {})}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -49,7 +49,8 @@ def test_every_row_is_measured_and_every_table_written(tmp_path, benchmarks):
     document = shutil.copy(DOCUMENT, tmp_path / "performance.md")
     done = run(*SMALL, "--json", tmp_path / "numbers.json", "--write-docs", document)
     results = json.loads((tmp_path / "numbers.json").read_text())
-    compare, workloads, disk, durable = map(benchmarks, ("compare", "workloads", "disk", "durable"))
+    names = ("compare", "workloads", "disk", "durable", "latency")
+    compare, workloads, disk, durable, latency = map(benchmarks, names)
     for workload in workloads.WORKLOADS.values():
         for side, adapter in compare.adapters(workload.container).items():
             if side in results["skipped"]:
@@ -61,6 +62,10 @@ def test_every_row_is_measured_and_every_table_written(tmp_path, benchmarks):
     assert set(results["disk"]) == set(disk.PROBES)
     assert results["disk"]["disk.recovery"]["replayed"] > 0
     assert set(results["durable"]) == set(durable.ROWS)
+    assert set(results["latency"]) == set(latency.ROWS)
+    for measured in results["latency"].values():
+        assert {"pyrsistence", "builtin"} <= set(measured)
+        assert all(side["ns"]["p50"] <= side["ns"]["worst"] for side in measured.values())
     for measured in results["durable"].values():
         assert set(measured["sides"]) == {"pyrsistence", "lmdb", "sqlite"} - set(results["skipped"])
         for rates in measured["rounds"]:
@@ -72,12 +77,24 @@ def test_every_row_is_measured_and_every_table_written(tmp_path, benchmarks):
     assert "n = 1,000" in rewritten and "n = 16 M," not in rewritten and "Not measured yet" not in rewritten
 
 
+def test_several_n_give_plots(tmp_path):
+    pytest.importorskip("matplotlib")
+    document = shutil.copy(DOCUMENT, tmp_path / "performance.md")
+    rows = ("--rows", "dict.insert,dict.update", "--rivals", "builtin", "--json", tmp_path / "numbers.json")
+    run(*SMALL, "--n", "500,1k", *rows, "--write-docs", document)
+    results = json.loads((tmp_path / "numbers.json").read_text())
+    assert set(results["series"]) == {"500", "1000"} and results["series"]["1000"] == results["workloads"]
+    assert "](performance/dict.svg)" in Path(document).read_text()
+    drawing = (tmp_path / "performance" / "dict.svg").read_text()
+    assert "d[k] = v, one by one" in drawing and "bytes on disk per entry" in drawing
+
+
 def test_tables_can_be_written_again_from_the_numbers(tmp_path):
     numbers = tmp_path / "numbers.json"
     first = run(*SMALL, "--rows", "list.append,dict.get", "--rivals", "builtin", "--json", numbers)
     again = run("--from-json", numbers)
     assert first.stdout == again.stdout
-    assert "`l.append(i)`" in again.stdout and "`for x in l`" not in again.stdout
+    assert "`l.append(x)`, one" in again.stdout and "`for x in l`" not in again.stdout
 
 
 # ----------------------------------------------------------------------------------------------------- choice
@@ -110,25 +127,84 @@ def test_an_unknown_name_is_answered_with_those_there_are(arguments):
 # ---------------------------------------------------------------------------------------- no numbers for lies
 
 
-TASK = {"workload": "dict", "side": "liar", "n": 1000, "ops": 200, "budget": 1}
-TASK |= {"repetition": 0, "directory": None}
+TASK = {"n": 1000, "ops": 200, "budget": 5, "repetition": 0, "directory": None}
 
 
-@pytest.mark.parametrize(
-    "fault, row",
-    [
-        ("load", "dict.insert"),
-        ("overwrite", "dict.overwrite"),
-        ("iterate", "dict.iterate"),
-    ],
+def printed(program):
+    """The words in each line that a program prints which has the modules of benchmarks/."""
+    code = f"import sys; sys.path.insert(0, {str(RUN.parent)!r}); import compare, workloads\n{program}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return [tuple(line.split()) for line in done.stdout.splitlines()]
+
+
+MEASURED = printed(
+    """
+for workload in workloads.WORKLOADS.values():
+    for side, adapter in compare.adapters(workload.container).items():
+        if workloads.takes_part(adapter, workload):
+            print(workload.name, side)
+"""
 )
-def test_a_side_that_does_not_do_the_work_gets_no_numbers(benchmarks, fault, row):
+
+
+@pytest.mark.parametrize("workload, side", MEASURED)
+def test_every_side_gives_back_what_was_stored(benchmarks, tmp_path, workload, side):
+    """Each row compares what it reads with what was stored, and raises if it is something else."""
+    compare, workloads = benchmarks("compare"), benchmarks("workloads")
+    chain = workloads.WORKLOADS[workload]
+    adapter = compare.adapters(chain.container)[side]
+    if reason := compare.missing(adapter):
+        pytest.skip(reason)
+    task = {**TASK, "workload": workload, "side": side, "directory": str(tmp_path)}
+    measured = workloads.perform({**task, "rows": [row.name for row in chain.rows]})
+    assert measured["reached"] == 1000
+    assert set(measured["rows"]) == {row.name for row in workloads.rows_for(adapter, chain.rows)}
+
+
+@pytest.mark.parametrize("kind", ["int", "str", "address", "blob", "page"])
+def test_data_is_the_same_everywhere_and_of_its_kind(benchmarks, kind):
+    data = benchmarks("data").KINDS[kind]
+    keys = data.keys(range(10_000))
+    types = {"int": int, "str": str, "bytes": bytes, "object": dict}
+    assert len(set(keys)) == len(keys) and {type(key) for key in keys} == {types[data.key_kind]}
+    assert not set(keys) & set(map(data.absent, range(10_000)))
+    assert (keys == sorted(keys)) == data.ascending
+    assert data.values([7, 8], 1) == data.values([7, 8], 1)
+    assert data.value(7) != data.value(7, 1) != data.value(8, 1)
+    assert type(data.value(7)) is types[data.value_kind]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1000, 4096])
+def test_a_scattered_order_has_everything_once(benchmarks, size):
+    scatter = benchmarks("data").Scatter(size)
+    assert sorted(map(scatter, range(size))) == list(range(size))
+
+
+IDLE = {
+    "load": lambda self, keys, values: None,
+    "get": lambda self, keys: -1,
+    "miss": lambda self, keys: len(keys),
+    "overwrite": lambda self, keys, values: None,
+    "iterate": lambda self: (-1, -1),
+    "mixed": lambda self, keys, values: -1,
+    "delete": lambda self, keys: None,
+}
+
+
+@pytest.mark.parametrize("operation", IDLE)
+def test_a_side_that_does_not_do_the_work_gets_no_numbers(benchmarks, operation):
     compare, workloads = benchmarks("compare"), benchmarks("workloads")
     honest = compare.adapters("dict")["builtin"]
-    idle = {"load": lambda self, keys: None, "overwrite": lambda self, keys: None, "iterate": lambda self: -1}
-    compare.register(type("Liar", (honest,), {"side": "liar", fault: idle[fault]}))
+    compare.register(type("Liar", (honest,), {"side": "liar", operation: IDLE[operation]}))
+    rows = [row.name for row in workloads.WORKLOADS["dict"].rows if row.operation == operation]
     with pytest.raises(AssertionError, match="liar"):
-        workloads.perform({**TASK, "rows": [row]})
+        workloads.perform({**TASK, "workload": "dict", "side": "liar", "rows": rows})
+
+
+def test_percentiles_are_those_of_single_operations(benchmarks):
+    percentiles = benchmarks("latency").percentiles
+    taken = {time: 1 for time in range(1, 10_001)}
+    assert percentiles(taken) == {"p50": 5000, "p99": 9900, "p99.99": 9999, "worst": 10_000}
 
 
 @pytest.mark.parametrize("side", ["pyrsistence", "sqlite"])
@@ -204,3 +280,44 @@ def test_rates_without_a_disk_are_called_what_they_are(benchmarks):
     facts = {"file_system": "tmpfs", "date": "today"}
     table = report.durable_rates("title", measured, {"environment": facts})
     assert "**Measured on tmpfs, where a sync costs nothing" in table and "kept" not in table
+
+
+# -------------------------------------------------------------------------------------- more data than memory
+
+
+def test_a_memory_limit_holds(benchmarks):
+    limits = benchmarks("memory_limit")
+    try:
+        with limits.MemoryLimit(32 << 20) as limit:
+            inside = limit.run(["cat", "/proc/self/cgroup"], 60)
+            code = "data = b'x' * (256 << 20)"
+            greedy = limit.run([sys.executable, "-c", code], 60)
+            group = limit.group
+    except limits.Unavailable as error:
+        pytest.skip(str(error))
+    assert group.name in inside.stdout and greedy.returncode == -9 and not group.exists()
+
+
+@pytest.mark.parametrize("side", ["pyrsistence", "lmdb", "rocksdict"])
+def test_rows_beyond_memory_give_back_what_was_stored(benchmarks, tmp_path, side):
+    """The steps check what they read; here without a limit, so that they run everywhere."""
+    beyond, compare = benchmarks("beyond_ram"), benchmarks("compare")
+    adapter = compare.adapters("dict")[side]
+    if reason := compare.missing(adapter):
+        pytest.skip(reason)
+    task = {"side": side, "path": str(tmp_path), "limit": 64 << 20, "budget": 5, "n": 3000}
+    beyond.run_step("load", task)
+    for name, (_step, operation) in beyond.ROWS.items():
+        if adapter.offers(operation):
+            outcome = beyond.run_step(name, task)
+            assert outcome["per_second"] > 0 and outcome["operations"] > 2000
+
+
+def test_the_table_of_rows_beyond_memory(benchmarks):
+    rows = {"n": 1000, "get": {"per_second": 10.0, "reads": 1.5, "bytes": 6144}, "scan": {"failure": "ended"}}
+    results = {"settings": {"limit": 512 << 20, "factors": [2]}, "disk": [None]}
+    results |= {"skipped": {"lmdb": "no lmdb"}}
+    results |= {"sides": {"pyrsistence": {"column": "EMDict", "factors": {"2": rows}}}}
+    table = benchmarks("report").beyond_ram({**results, "environment": {"date": "today"}})
+    assert "| 2 × 512 MiB | EMDict | 1,000 | - | 10 | 1.50 | 6 | - | ended |" in table
+    assert "was not measured" in table and "no lmdb" in table
