@@ -1,9 +1,10 @@
 // What the disk can do, past the page cache: disk_probe FILE SECONDS [--size=BYTES]
 //
-// Makes FILE, 2 GiB of random bytes if nothing else is said, removes it in the end, and prints one JSON object:
-// random reads of 4 KiB per second, by one thread and by 32 at once, and bytes per second read and written in
-// blocks of 1 MiB. Each of the four is measured for SECONDS. The written bytes are on the disk (fdatasync) when the clock
-// stops. Exits with 1 if the file system has no O_DIRECT, or if FILE exists: it would be overwritten.
+// Makes FILE, 2 GiB of random bytes if nothing else is said, removes it in the end, and prints one JSON
+// object: random reads of 4 KiB per second, by one thread and by 32 at once, and bytes per second read and
+// written in blocks of 1 MiB. Each of the four is measured for SECONDS. The written bytes are on the disk
+// (fdatasync) when the clock stops. Exits with 1 if the file system has no O_DIRECT, or if FILE exists: it would
+// be overwritten.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -33,14 +34,19 @@ constexpr unsigned kDepth = 32;
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
-[[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+[[noreturn]] void fail(const std::string& what) {
+    throw std::system_error(errno, std::generic_category(), what);
+}
 
 /// As O_DIRECT needs it, filled with random bytes.
 class Buffer {
 public:
-    explicit Buffer(std::size_t size) : size_(size), bytes_(static_cast<char*>(std::aligned_alloc(kPage, size))) {
+    explicit Buffer(std::size_t size)
+        : size_(size), bytes_(static_cast<char*>(std::aligned_alloc(kPage, size))) {
         if (!bytes_) throw std::bad_alloc();
         std::mt19937_64 random(size);
         for (std::size_t at = 0; at < size; at += sizeof(std::uint64_t)) {
@@ -86,7 +92,8 @@ public:
 
     void write(std::uint64_t block, Buffer& buffer) const {
         const auto offset = static_cast<off_t>(block % blocks_ * kBlock);
-        if (pwrite(descriptor_, buffer.data(), kBlock, offset) != static_cast<ssize_t>(kBlock)) fail("write " + path_);
+        const ssize_t done = pwrite(descriptor_, buffer.data(), kBlock, offset);
+        if (done != static_cast<ssize_t>(kBlock)) fail("write " + path_);
     }
     void read(std::uint64_t place, Buffer& buffer) const {
         const auto offset = static_cast<off_t>(place * buffer.size());

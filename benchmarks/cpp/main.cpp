@@ -1,12 +1,12 @@
-// Measures one side in one workload, in a process of its own: a fresh store, an allocator that nobody used before, and
-// page-cache contents that are this side's alone. benchmarks/cpp_run.py lets the sides take turns.
+// Measures one side in one workload, in a process of its own: a fresh store, an allocator that nobody used
+// before, and page-cache contents that are this side's alone. benchmarks/cpp_run.py lets the sides take turns.
 //
 //     cpp_benchmarks --list
 //     cpp_benchmarks --side=LMDB --workload=random --n=1000000 [--ops=...] [--seconds=...] [--cache=BYTES]
 //                    [--directory=DIR] [flags of Google Benchmark]
 //
-// Each row is a benchmark of one iteration whose time is that of its operations; the rows of a workload follow each
-// other on one store. DIR, or the environment variable PYRSISTENCE_BENCH_DIR, should be on a disk.
+// Each row is a benchmark of one iteration whose time is that of its operations; the rows of a workload follow
+// each other on one store. DIR, or the environment variable PYRSISTENCE_BENCH_DIR, should be on a disk.
 #include <benchmark/benchmark.h>
 #include <unistd.h>
 
@@ -59,12 +59,15 @@ std::string json_string(std::string_view text) {
 void list(const Sides& sides) {
     const char* separator = "[";
     for (const Side& side : sides) {
-        std::cout << separator << "{\"name\": " << json_string(side.name) << ", \"version\": " << json_string(side.version)
+        std::cout << separator << "{\"name\": " << json_string(side.name)
+                  << ", \"version\": " << json_string(side.version)
                   << ", \"configuration\": " << json_string(side.configuration)
                   << ", \"after_kill\": " << json_string(side.after_kill)
                   << ", \"after_power_loss\": " << json_string(side.after_power_loss) << ", \"workloads\": ";
         const char* comma = "[";
-        for (const auto& [name, rows] : side.workloads) std::cout << std::exchange(comma, ", ") << json_string(name);
+        for (const auto& [name, rows] : side.workloads) {
+            std::cout << std::exchange(comma, ", ") << json_string(name);
+        }
         std::cout << "]}";
         separator = ",\n ";
     }
@@ -74,7 +77,8 @@ void list(const Sides& sides) {
 struct Arguments {
     bool list = false;
     std::string side, workload;
-    Settings settings{.entries = 1'000'000, .operations = 0, .seconds = 60, .cache_bytes = 0, .directory = {}};
+    Settings settings{
+        .entries = 1'000'000, .operations = 0, .seconds = 60, .cache_bytes = 0, .directory = {}};
 };
 
 template <class Number>
@@ -115,10 +119,11 @@ void parse(Arguments& arguments, std::string_view argument) {
 
 /// What pyrsistence takes by default as well.
 std::uint64_t quarter_of_memory() {
-    return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 4;
+    const auto pages = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES));
+    return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) / 4;
 }
 
-/// `arguments` without the flags of Google Benchmark.
+/// REQUIRES: Google Benchmark has taken its own flags.
 Arguments parsed(int count, char** arguments) {
     constexpr std::uint64_t kMostOperations = 2'000'000;
     Arguments result;
@@ -169,6 +174,7 @@ void measure(benchmark::State& state, const Row& row, bool& all_right) {
     const auto operations = static_cast<double>(result.operations);
     state.counters["operations"] = operations;
     state.counters["ns_per_operation"] = 1e9 * result.seconds / std::max(operations, 1.0);
+    state.counters["cpu_ns_per_operation"] = 1e9 * result.cpu_seconds / std::max(operations, 1.0);
     state.counters["bytes_on_disk"] = static_cast<double>(result.on_disk);
     if (!result.right) {
         all_right = false;
@@ -189,7 +195,8 @@ bool run(const Arguments& arguments, const Side& side) {
         const std::vector<Row> rows = workload->second(settings);
         for (const Row& row : rows) {
             const std::string name = side.name + "/" + workload->first + "/" + row.name;
-            benchmark::RegisterBenchmark(name.c_str(), [&](benchmark::State& state) { measure(state, row, all_right); })
+            const auto function = [&](benchmark::State& state) { measure(state, row, all_right); };
+            benchmark::RegisterBenchmark(name.c_str(), function)
                 ->Iterations(1)
                 ->Repetitions(1)
                 ->UseManualTime()

@@ -30,8 +30,9 @@ struct AnyUse {
     void operator()(const Values&...) const {}
 };
 
-/// set() inserts or replaces; get() passes the value to `use` and returns whether there is one, erase() whether
-/// there was one, if the library knows; for_each() passes all keys and values. A side that persists has sync(), too.
+/// set() inserts or replaces; get() passes the value to `use` and returns whether there is one, erase()
+/// whether there was one, if the library knows; for_each() passes all keys and values. A side that persists has
+/// sync(), too.
 template <class Map, class Items>
 concept MapSide = std::constructible_from<Map, const Settings&> &&
                   requires(Map map, const typename Items::Key& key, const typename Items::Value& value) {
@@ -57,9 +58,10 @@ concept Persistent = requires(Side side) { side.sync(); };
 /// What one row of a workload measured.
 struct Result {
     std::uint64_t operations = 0;
-    double seconds = 0;
-    bool right = true;           ///< the answers were what they had to be
-    std::uint64_t on_disk = 0;   ///< bytes that the store occupies, where a row looks
+    double seconds = 0;         ///< on the clock
+    double cpu_seconds = 0;     ///< of all threads of the process
+    bool right = true;          ///< the answers were what they had to be
+    std::uint64_t on_disk = 0;  ///< bytes that the store occupies, where a row looks
 };
 
 struct Row {

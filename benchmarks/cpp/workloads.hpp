@@ -3,9 +3,9 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -17,11 +17,20 @@ namespace bench {
 
 class Stopwatch {
 public:
-    double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+    void add_to(Result& result) const {
+        result.cpu_seconds += now(CLOCK_PROCESS_CPUTIME_ID) - cpu_start_;
+        result.seconds += now(CLOCK_MONOTONIC) - start_;
+    }
 
 private:
-    using Clock = std::chrono::steady_clock;
-    Clock::time_point start_ = Clock::now();
+    static double now(clockid_t clock) {
+        timespec time;
+        clock_gettime(clock, &time);
+        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+    }
+
+    double cpu_start_ = now(CLOCK_PROCESS_CPUTIME_ID);
+    double start_ = now(CLOCK_MONOTONIC);
 };
 
 /// prepare(i) for each i of a block, then, timed, run(of those); until `count` or the seconds are reached.
@@ -36,7 +45,7 @@ Result in_blocks(std::uint64_t count, double seconds, std::size_t block, Prepare
         for (std::uint64_t i = 0; i < size; ++i) items.push_back(prepare(result.operations + i));
         const Stopwatch watch;
         for (const auto& item : items) run(item);
-        result.seconds += watch.seconds();
+        watch.add_to(result);
         result.operations += size;
     }
     return result;
@@ -75,7 +84,8 @@ public:
     Result sync() {
         const Stopwatch watch;
         container_->sync();
-        Result result{.operations = entries_, .seconds = watch.seconds()};
+        Result result{.operations = entries_};
+        watch.add_to(result);
         result.on_disk = bytes_on_disk(settings_.directory);
         return result;
     }
@@ -171,7 +181,8 @@ private:
             keys ^= digest(key);
             sum += digest(value);
         });
-        Result result{.operations = count, .seconds = watch.seconds()};
+        Result result{.operations = count};
+        watch.add_to(result);
         result.right = keys != 0;  // so that the keys are read at all
         return result;
     }
@@ -265,7 +276,9 @@ private:
             ++count;
             read_ += value;
         });
-        return {.operations = count, .seconds = watch.seconds()};
+        Result result{.operations = count};
+        watch.add_to(result);
+        return result;
     }
 
     std::uint64_t read_ = 0;  ///< the sum of what read_all() met

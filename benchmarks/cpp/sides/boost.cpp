@@ -8,7 +8,8 @@ namespace bench {
 namespace {
 
 template <class Items>
-using FlatMap = InMemoryMap<Items, boost::unordered_flat_map<typename Items::Key, typename Items::Value, Hash>>;
+using FlatMap =
+    InMemoryMap<Items, boost::unordered_flat_map<typename Items::Key, typename Items::Value, Hash>>;
 
 }  // namespace
 

@@ -29,7 +29,8 @@ public:
     Database(const Settings& settings, unsigned flags, std::size_t entry_bytes) {
         check(mdb_env_create(&environment_));
         // Room for pages half full, and the copies that a transaction makes; a hole in the file until used.
-        check(mdb_env_set_mapsize(environment_, (std::size_t{1} << 30) + settings.entries * (entry_bytes + 64) * 4));
+        const std::size_t room = (std::size_t{1} << 30) + settings.entries * (entry_bytes + 64) * 4;
+        check(mdb_env_set_mapsize(environment_, room));
         check(mdb_env_open(environment_, settings.directory.c_str(), MDB_WRITEMAP | MDB_MAPASYNC, kMode));
         begin(false);
         check(mdb_dbi_open(transaction_, nullptr, flags, &database_));
@@ -65,7 +66,9 @@ public:
         MDB_cursor* cursor;
         check(mdb_cursor_open(transaction_, database_, &cursor));
         MDB_val key, value;
-        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS) use(bytes_of(key), bytes_of(value));
+        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS) {
+            use(bytes_of(key), bytes_of(value));
+        }
         mdb_cursor_close(cursor);
     }
     void sync() {
@@ -151,7 +154,8 @@ public:
     void set(std::uint64_t i, std::uint64_t value) { map_.put(as_val(i), as_val(value), 0); }
     template <class Use>
     void for_each(Use use) {
-        map_.for_each([&](std::string_view, std::string_view value) { use(from_view<std::uint64_t>(value)); });
+        map_.for_each(
+            [&](std::string_view, std::string_view value) { use(from_view<std::uint64_t>(value)); });
     }
     void sync() { map_.sync(); }
 
@@ -171,8 +175,8 @@ std::string version() {
 void add_lmdb(Sides& sides) {
     Side side{.name = "LMDB",
               .version = version(),
-              .configuration = "writemap, mapasync, transactions of 10,000; integerkey for numbers, append for ascending "
-                               "keys; a list is a map from place to value",
+              .configuration = "writemap, mapasync, transactions of 10,000; integerkey for numbers, append for "
+                               "ascending keys; a list is a map from place to value",
               .after_kill = "all but the open transaction",
               .after_power_loss = "may be damaged"};
     add_map<Lmdb>(side);

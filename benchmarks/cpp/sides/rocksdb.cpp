@@ -1,5 +1,5 @@
-// RocksDB, configured as "Setup Options and Basic Tuning" and the tuning guide of its wiki advise, once with its
-// write-ahead log, which keeps what pyrsistence keeps, and once without.
+// RocksDB, configured as "Setup Options and Basic Tuning" and the tuning guide of its wiki advise, once with
+// its write-ahead log, which keeps what pyrsistence keeps, and once without.
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
@@ -74,7 +74,9 @@ public:
     template <class Use>
     void for_each(Use use) {
         const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(read_));
-        for (at->SeekToFirst(); at->Valid(); at->Next()) use(at->key().ToStringView(), at->value().ToStringView());
+        for (at->SeekToFirst(); at->Valid(); at->Next()) {
+            use(at->key().ToStringView(), at->value().ToStringView());
+        }
         check(at->status());
     }
     void sync() { check(with_log ? db_->SyncWAL() : db_->Flush(rocksdb::FlushOptions())); }
@@ -99,8 +101,9 @@ using Unlogged = RocksDb<Items, false>;
 }  // namespace
 
 void add_rocksdb(Sides& sides) {
-    const std::string tuning = "IncreaseParallelism, OptimizeLevelStyleCompaction, bloom filter of 10 bits per key, blocks of "
-                               "16 KiB, block cache of a quarter of the memory, dynamic level bytes; ";
+    const std::string tuning =
+        "IncreaseParallelism, OptimizeLevelStyleCompaction, bloom filter of 10 bits per key, blocks of 16 KiB, "
+        "block cache of a quarter of the memory, dynamic level bytes; ";
     Side logged{.name = "RocksDB",
                 .version = rocksdb::GetRocksVersionAsString(),
                 .configuration = tuning + "write-ahead log",

@@ -11,8 +11,8 @@
 namespace bench {
 namespace {
 
-/// A key or a value under a name of our own, because the library's tracing, though switched off, must be able to
-/// print it.
+/// A key or a value under a name of our own, because the library's tracing, though switched off, must be able
+/// to print it.
 template <class T>
 struct Boxed {
     T item;
@@ -88,7 +88,7 @@ class Map {
 
 public:
     explicit Map(const Settings& settings)
-        : map_(kNodeCache, cache_bytes(configured(settings), 2 * settings.entries * sizeof(std::pair<Key, Value>))) {
+        : map_(kNodeCache, cache_bytes(configured(settings), 2 * settings.entries * kEntry)) {
         map_.enable_prefetching();
     }
     void set(const Key& key, const Value& value) {
@@ -105,11 +105,13 @@ public:
     bool erase(const Key& key) { return map_.erase(Boxed<Key>{key}) == 1; }
     template <class Use>
     void for_each(Use use) const {
-        for (typename Tree::const_iterator at = map_.begin(); at != map_.end(); ++at) use(at->first.item, at->second.item);
+        for (typename Tree::const_iterator at = map_.begin(); at != map_.end(); ++at) {
+            use(at->first.item, at->second.item);
+        }
     }
 
 private:
-    static constexpr std::size_t kNodeCache = 16 << 20;
+    static constexpr std::size_t kNodeCache = 16 << 20, kEntry = sizeof(std::pair<Key, Value>);
     Tree map_;
 };
 
@@ -134,7 +136,9 @@ public:
     bool erase(const Key& key) { return map_.erase(Boxed<Key>{key}) == 1; }
     template <class Use>
     void for_each(Use use) const {
-        for (typename Table::const_iterator at = map_.begin(); at != map_.end(); ++at) use((*at).first.item, (*at).second.item);
+        for (typename Table::const_iterator at = map_.begin(); at != map_.end(); ++at) {
+            use((*at).first.item, (*at).second.item);
+        }
     }
 
 private:

@@ -1,5 +1,5 @@
-// Tkrzw's HashDBM and TreeDBM on its default file class, MemoryMapParallelFile, tuned as the chapters "Tuning HashDBM"
-// and "Tuning TreeDBM" of its documentation advise.
+// Tkrzw's HashDBM and TreeDBM on its default file class, MemoryMapParallelFile, tuned as the chapters
+// "Tuning HashDBM" and "Tuning TreeDBM" of its documentation advise.
 #include <tkrzw_dbm_hash.h>
 #include <tkrzw_dbm_tree.h>
 #include <tkrzw_file_mmap.h>
@@ -115,14 +115,14 @@ void add_tkrzw(Sides& sides) {
     Side hash{.name = "Tkrzw HashDBM",
               .version = tkrzw::PACKAGE_VERSION,
               .configuration = "MemoryMapParallelFile, num_buckets = 2 n, updates in place",
-              .after_kill = "all that returned, unless killed within an update; opening scans and rebuilds the file",
+              .after_kill = "all that returned, unless killed within an update; opening scans the whole file",
               .after_power_loss = "may be damaged"};
     add_map<Hash>(hash);
     sides.push_back(std::move(hash));
     Side tree{.name = "Tkrzw TreeDBM",
               .version = tkrzw::PACKAGE_VERSION,
-              .configuration = "MemoryMapParallelFile, align_pow = 12, max_page_size = 4080, num_buckets = 1 M, pages cached "
-                               "up to a quarter of the memory",
+              .configuration = "MemoryMapParallelFile, align_pow = 12, max_page_size = 4080, num_buckets = 1 M, "
+                               "pages cached up to a quarter of the memory",
               .after_kill = "what was synced, and pages that left the cache since; may be inconsistent",
               .after_power_loss = "may be damaged"};
     add_map<Tree>(tree);
