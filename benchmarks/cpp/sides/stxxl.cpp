@@ -35,11 +35,15 @@ struct std::allocator<std::pair<const bench::Boxed<Key>, bench::Boxed<Value>>> {
 namespace bench {
 namespace {
 
+constexpr std::uint64_t kRoomForEntry = 1024;
+
 /// Must come before the first container: the disk cannot be changed afterwards.
 const Settings& configured(const Settings& settings) {
     setenv("STXXLLOGFILE", (settings.directory / "stxxl.log").c_str(), 1);
     setenv("STXXLERRLOGFILE", (settings.directory / "stxxl.errlog").c_str(), 1);
-    stxxl::disk_config disk(settings.directory / "stxxl.disk", 0, "syscall unlink");
+    // Growing step by step would be slow; a hole until used.
+    const std::uint64_t size = (std::uint64_t{1} << 30) + settings.entries * kRoomForEntry;
+    stxxl::disk_config disk(settings.directory / "stxxl.disk", size, "syscall unlink autogrow");
     stxxl::config::get_instance()->add_disk(disk);
     return settings;
 }
@@ -73,10 +77,11 @@ struct Less<std::uint64_t> {
     static Box max_value() { return {std::numeric_limits<std::uint64_t>::max()}; }
 };
 
+/// Buckets are ranges of hashes, so all bits must be random, which those of std::hash<std::uint64_t> are not.
 struct BoxHash {
     template <class Key>
     std::size_t operator()(const Boxed<Key>& key) const {
-        return Hash()(key.item);
+        return mix(Hash()(key.item));
     }
 };
 
@@ -119,11 +124,13 @@ template <class Items>
 class UnorderedMap {
     using Key = typename Items::Key;
     using Value = typename Items::Value;
-    static constexpr unsigned kSubBlock = 4 << 10, kSubBlocks = 256;
+    static constexpr unsigned kSubBlock = 4 << 10, kSubBlocks = 1;
+    // Each bucket has a linked list of entries that wait in memory; short ones, as each search walks along it.
+    static constexpr std::size_t kBuffered = 16, kNode = sizeof(std::pair<Key, Value>) + 2 * sizeof(void*);
     using Table = stxxl::unordered_map<Boxed<Key>, Boxed<Value>, BoxHash, Less<Key>, kSubBlock, kSubBlocks>;
 
 public:
-    explicit UnorderedMap(const Settings& settings) : map_(buckets(configured(settings))) {}
+    explicit UnorderedMap(const Settings& settings) : map_(buckets(configured(settings)), BoxHash(), Less<Key>(), buckets(settings) * kBuffered * kNode) {}
 
     void set(const Key& key, const Value& value) { map_.insert_oblivious({{key}, {value}}); }
     template <class Use>
@@ -189,7 +196,7 @@ void add_stxxl(Sides& sides) {
     Side map = stxxl_side("stxxl::map", "nodes of 16 KiB, leaves of 128 KiB, prefetching");
     add_map<Map>(map);
     sides.push_back(std::move(map));
-    Side table = stxxl_side("stxxl::unordered_map", "buckets of 4 KiB, insert_oblivious");
+    Side table = stxxl_side("stxxl::unordered_map", "buckets and blocks of 4 KiB, insert_oblivious, 16 entries per bucket buffered");
     add_map<UnorderedMap>(table);
     sides.push_back(std::move(table));
     Side vector = stxxl_side("stxxl::vector", "blocks of 64 KiB, pages of one block, least recently used");
