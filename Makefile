@@ -103,6 +103,14 @@ bench-packages: .venv/.installed
 	@for package in $$($(VENV_PYTHON) benchmarks/run.py --packages); do \
 	    $(VENV_PYTHON) -m pip install -qq $$package || echo "bench: could not install $$package" >&2; done
 
+# BENCH_CPP="--n 1M,16M --write-docs" is what the project publishes; benchmarks/cpp_run.py --help tells the rest.
+bench-cpp:  ## Run the C++ benchmarks against the rivals that are installed (BENCH_CPP="--n 10k,16M --write-docs")
+	@tools/setup.sh bench
+	@cmake -S . -B build-bench --log-level=WARNING -DCMAKE_BUILD_TYPE=Release -DPYRSISTENCE_BENCHMARKS=ON \
+	    -DPYRSISTENCE_BUILD_TESTS=OFF -DPYRSISTENCE_BUILD_EXAMPLES=OFF
+	@cmake --build build-bench --parallel $(JOBS) --target cpp_benchmarks disk_probe
+	@$(VENV_PYTHON) benchmarks/cpp_run.py $(BENCH_CPP)
+
 soak: setup-build .venv/.installed  ## One writer and eight readers for ten minutes (SOAK_SECONDS=n)
 	@$(VENV_PYTHON) benchmarks/soak.py --seconds $${SOAK_SECONDS:-600}
 
@@ -130,4 +138,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long kill-long fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram develop stubs wheel clean
+.PHONY: crash-long kill-long fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-cpp develop stubs wheel clean

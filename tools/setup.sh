@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes this machine ready: tools/setup.sh build|test|fuzz
+# Makes this machine ready: tools/setup.sh build|test|fuzz|bench
 #   build  what compiling the engine and the Python package needs
 #   test   that, and what the tests need
 #   fuzz   that, and clang with libFuzzer
+#   bench  build, Google Benchmark, and those rivals of the C++ benchmarks that this system has packages of
 # Missing system packages are installed by apt-get if this user may do so, otherwise named in one line.
 # Python packages go into .venv only. A second run changes nothing and takes about a second.
 set -euo pipefail
@@ -52,10 +53,23 @@ missing_packages() {
         runs clang++ --version || echo clang
         has_fuzzer || echo libclang-rt-14-dev
     fi
-    if [ "$purpose" != build ]; then
+    if [ "$purpose" = bench ]; then
+        has_header benchmark/benchmark.h || echo libbenchmark-dev
+        missing_rivals
+    elif [ "$purpose" != build ]; then
         has_header gtest/gtest.h || echo libgtest-dev
         runs pkg-config --version || echo pkg-config
     fi
+}
+
+# header:package of what the C++ benchmarks compare with. They leave out what is not there and say so; hence a package
+# that this system does not know is no failure.
+missing_rivals() {
+    local rival
+    for rival in lmdb.h:liblmdb-dev tkrzw_dbm_hash.h:libtkrzw-dev rocksdb/db.h:librocksdb-dev \
+        stxxl/bits/version.h:libstxxl-dev boost/unordered/unordered_flat_map.hpp:libboost1.81-dev; do
+        has_header "${rival%:*}" || ! apt-cache show "${rival#*:}" >/dev/null 2>&1 || echo "${rival#*:}"
+    done
 }
 
 install_system_packages() {
@@ -66,9 +80,10 @@ install_system_packages() {
     if ! runs apt-get --version || ! runs "${as_root[@]}" true; then
         fail "missing system packages: ${packages}(as root: apt-get install ${packages% })"
     fi
-    echo "setup: installing $packages"
     "${as_root[@]}" apt-get update -qq >/dev/null ||
         echo "setup: apt-get update failed, using the old lists" >&2
+    packages=$(missing_packages | sort -u | tr '\n' ' ')
+    echo "setup: installing $packages"
     # shellcheck disable=SC2086  # one word per package
     output=$("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends $packages 2>&1) ||
@@ -97,7 +112,7 @@ new_enough_cmake() {
 install_python_packages() {
     local wanted=('scikit-build-core>=0.10' 'nanobind>=2.4')
     new_enough_cmake || wanted+=('cmake>=3.25')
-    if [ "$purpose" != build ]; then wanted+=('pytest>=7' hypothesis numpy networkx); fi
+    case $purpose in test | fuzz) wanted+=('pytest>=7' hypothesis numpy networkx) ;; esac
     local stamp=.venv/.setup-$purpose
     if [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
     echo "setup: installing into .venv: ${wanted[*]}"
@@ -107,8 +122,8 @@ install_python_packages() {
 }
 
 case $purpose in
-build | test | fuzz) ;;
-*) fail "unknown purpose '$purpose': use build, test or fuzz" ;;
+build | test | fuzz | bench) ;;
+*) fail "unknown purpose '$purpose': use build, test, fuzz or bench" ;;
 esac
 install_system_packages
 make_venv

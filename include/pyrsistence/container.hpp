@@ -24,6 +24,10 @@ struct Chunk {
     std::uint64_t version = 0;  ///< of the store when it was read
 
     Bytes entry(std::size_t i) const { return bytes.view().subspan(items[i].begin, items[i].size); }
+    void add(std::uint64_t key, Bytes entry) {
+        items.push_back({key, bytes.size(), entry.size()});
+        bytes.append(entry);
+    }
     void clear() {
         bytes.clear();
         items.clear();

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <optional>
 #include <ranges>
+#include <vector>
 
 #include "pyrsistence/raw_dict.hpp"
 #include "pyrsistence/typed.hpp"
@@ -29,6 +30,8 @@ class Dict : private RawDict {
     using KeyParameter = typename detail::Parameter<K>::Type;
     using ValueParameter = typename detail::Parameter<V>::Type;
     using ParameterKeyCodec = typename detail::Parameter<K>::KeyCodec;
+
+    static constexpr std::size_t kTogether = 256;  ///< keys of get_many() in one step
 
     struct Place {
         Dict* dict;
@@ -82,6 +85,26 @@ public:
         Buffer item;
         if (!RawDict::get(identity_of(key), item)) return std::nullopt;
         return detail::decode_item<V>(item);
+    }
+    /// The values of many keys, in their order: a fraction of the time of get() for each, if they are spread.
+    template <std::ranges::input_range Keys>
+    std::vector<std::optional<V>> get_many(Keys&& keys) const {
+        std::vector<std::optional<V>> values;
+        Chunk identities, found;
+        const auto look_up = [&] {
+            RawDict::get_many(identities, found);
+            for (std::size_t i = 0; i < found.items.size(); ++i) {
+                if (found.items[i].key == 0) values.emplace_back();
+                else values.emplace_back(detail::decode_item<V>(found.entry(i)));
+            }
+            identities.clear();
+        };
+        for (auto&& key : keys) {
+            identities.add(0, identity_of(key));
+            if (identities.items.size() == kTogether) look_up();
+        }
+        look_up();
+        return values;
     }
     /// The value, or `otherwise`.
     V value_or(KeyParameter key, V otherwise) const {

@@ -253,6 +253,10 @@ def generic_get(self, key, default=None):
         return default
 
 
+def generic_get_many(self, keys, default=None):
+    return [self.get(key, default) for key in keys]
+
+
 def generic_pop(self, key, *default):
     try:
         value = self[key]

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "codec/hash.hpp"
 #include "codec/item.hpp"
@@ -20,6 +21,9 @@ using storage::ContainerType;
 using storage::ReadStep;
 using storage::WriteStep;
 using structures::Record;
+
+/// Keys that are looked up side by side: what they touch fits into the first-level cache.
+constexpr std::size_t kTogether = 64;
 
 /// Under the next id.
 void add_entry(WriteStep& step, ContainerId container, FoundEntry& found, std::uint64_t hash, Bytes entry) {
@@ -55,6 +59,25 @@ bool RawDict::get(Bytes identity, Buffer& value) const {
     value.assign(value_of(found.entry, identity.size()));
     step.finish();
     return true;
+}
+
+void RawDict::get_many(const Chunk& identities, Chunk& values) const {
+    values.clear();
+    const std::uint64_t seed = store().hash_seed();
+    std::array<std::uint64_t, kTogether> hashes;
+    for (std::size_t first = 0; first < identities.items.size(); first += kTogether) {
+        const std::size_t count = std::min(kTogether, identities.items.size() - first);
+        for (std::size_t i = 0; i < count; ++i) hashes[i] = codec::key_hash(identities.entry(first + i), seed);
+        const ReadStep step = reading();
+        const std::byte* root = step.root(id_);
+        containers::prefetch_entries(step.pager(), root, std::span(hashes).first(count));
+        for (std::size_t i = 0; i < count; ++i) {
+            const Bytes identity = identities.entry(first + i);
+            const FoundEntry found = find_entry(step.pager(), root, hashes[i], identity);
+            values.add(found.id, found.id == 0 ? Bytes{} : value_of(found.entry, identity.size()));
+        }
+        step.finish();
+    }
 }
 
 bool RawDict::contains(Bytes identity) const { return find(identity) != 0; }

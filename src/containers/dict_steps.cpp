@@ -105,6 +105,15 @@ FoundEntry find_entry(storage::Pager& pager, const std::byte* root, std::uint64_
     return found;
 }
 
+void prefetch_entries(storage::Pager& pager, const std::byte* root, std::span<const std::uint64_t> hashes) {
+    const structures::HashIndex index = DictRoot::index(pager, root);
+    const structures::Tree entries = DictRoot::entries(pager, root);
+    for (const std::uint64_t hash : hashes) index.prefetch(hash);
+    for (const std::uint64_t hash : hashes) {
+        if (const auto id = index.find(hash, [](EntryId) { return true; })) entries.prefetch(*id);
+    }
+}
+
 Bytes value_of(Bytes entry, std::size_t identity_size) {
     const Bytes rest = entry.subspan(identity_size);
     if (rest[0] != std::byte{0}) [[likely]] return rest;

@@ -17,6 +17,10 @@ struct FoundEntry {
 /// Throws CorruptionError if the index names an entry that does not exist.
 FoundEntry find_entry(storage::Pager& pager, const std::byte* root, std::uint64_t hash, Bytes identity);
 
+/// Starts loading what find_entry() will read for each of these hashes, all at once: from the cache's point of view
+/// and from the disk's.
+void prefetch_entries(storage::Pager& pager, const std::byte* root, std::span<const std::uint64_t> hashes);
+
 /// What stands behind the key in an entry.
 Bytes value_of(Bytes entry, std::size_t identity_size);
 

@@ -55,8 +55,7 @@ void fill_chunk(Chunk& chunk, std::uint64_t start, std::size_t count, const stru
     while (at && chunk.items.size() < count && chunk.bytes.size() < kChunkBytes) {
         at = scan(*at, [&](std::uint64_t key, const structures::Record& record) {
             const Bytes bytes = tree.resolve(record);
-            chunk.items.push_back({key, chunk.bytes.size(), bytes.size()});
-            chunk.bytes.append(bytes);
+            chunk.add(key, bytes);
             return chunk.items.size() < count && chunk.bytes.size() < kChunkBytes;
         });
     }

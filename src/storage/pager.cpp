@@ -90,6 +90,7 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
       epoch_(state.epoch + 1),
       space_(open_space(file, state, options)),
       access_(options.access),
+      cached_pages_(options.cache_memory / kPageSize),
       opened_epoch_(state.epoch),
       space_directory_(state.space_map),
       file_pages_(file.size() / kPageSize) {

@@ -50,6 +50,7 @@ public:
     struct Options {
         std::size_t frame_memory = std::size_t{64} << 20;  ///< bytes for frames
         Access access = Access::write;
+        std::uint64_t cache_memory = UINT64_MAX;  ///< bytes of a file that the page cache is likely to keep
         std::vector<PagerState> held = {};  ///< older states whose pages must not be used, oldest first
     };
     /// Frames that are free after reserve(): the pages that one step of an operation may write.
@@ -75,6 +76,16 @@ public:
             if (state == kVerified) [[likely]] return map_ + id * kPageSize;
         }
         return read_slowly(id);
+    }
+    /// The page if it is known to be in memory; else null, and it is read ahead without waiting.
+    const std::byte* peek(PageId id) {
+        if (id < state_size_) [[likely]] {
+            const std::uint32_t state = page_state_[id];
+            if (state >= kFirstFrame) return frame(state);
+            if (state == kVerified && file_pages_ <= cached_pages_) return map_ + id * kPageSize;
+        }
+        prefetch(id);
+        return nullptr;
     }
     /// Reads ahead without waiting.
     void prefetch(PageId id, std::uint64_t pages = 1);
@@ -238,6 +249,7 @@ private:
     PageId page_limit_ = 0;  ///< ids below this may be written: they have a state and room in the file
 
     const Access access_;
+    const PageId cached_pages_;         ///< a file of more is not expected to stay in memory
     std::uint64_t opened_epoch_;        ///< pages that were there before are of this epoch at most
     ExtentRef space_directory_;         ///< of the last seal
     PageId file_pages_ = 0;             ///< whole pages in the file

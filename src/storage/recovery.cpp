@@ -35,6 +35,8 @@ void Store::load() {
     Pager::Options options;
     // A quarter of the limit is left to page states, bitmaps and everything that is not a frame.
     options.frame_memory = options_.memory_limit / 4 * 3;
+    static const std::uint64_t memory = os::available_memory();
+    options.cache_memory = memory / 2;
     options.access = read_only() ? Pager::Access::replay : Pager::Access::write;
     for (const NamedSnapshot& snapshot : named_) options.held.push_back(snapshot.pages);
     pager_ = std::make_unique<Pager>(*data_, meta_.pages, options);

@@ -30,6 +30,13 @@ public:
         bool known = false;
     };
 
+    /// Starts loading what find() will read, from memory or from the disk.
+    void prefetch(std::uint64_t hash) const {
+        if (spine_.empty()) return;
+        const std::uint64_t tag = tag_of(hash);
+        const Path path = before_tag(tag);
+        prefetch(spine_.pager().peek(path.leaf), path.bounds, tag);
+    }
     /// The first id stored under the hash that `accept(id)` confirms. Expected O(log n), one page
     /// per level; ids of hashes that share their top 40 bits are offered too.
     template <class Accept>
@@ -45,9 +52,7 @@ public:
         Path& path = place.path;
         path = before_tag(tag);
         place.known = true;
-        const std::size_t likely = kSlots + kSlot * likely_slot(path.bounds, tag);
-        spine_.prefetch(path.leaf, likely - std::min<std::size_t>(likely, 64));
-        spine_.prefetch(path.leaf, likely);
+        prefetch(spine_.pager().read(path.leaf), path.bounds, tag);
         for (std::uint64_t left = spine_.pager().page_count(); left-- > 0;) {
             const std::byte* bucket = spine_.leaf(path.leaf);
             const unsigned n = storage::page_count(bucket);
@@ -106,6 +111,10 @@ private:
         constexpr unsigned kUsualFill = kCapacity / 10 * 7;  // of buckets that split at random
         const bool dense = bounds.high - bounds.low <= kCapacity;
         return dense ? static_cast<unsigned>(tag - std::min(tag, bounds.low)) : bounds.guess(tag, kUsualFill);
+    }
+    static void prefetch(const std::byte* bucket, const Bounds& bounds, std::uint64_t tag) {
+        const std::size_t likely = kSlots + kSlot * likely_slot(bounds, tag);
+        Spine<false>::prefetch(bucket, {0, likely - std::min<std::size_t>(likely, 64), likely});
     }
     /// The way to the first bucket that may hold the tag.
     Path before_tag(std::uint64_t tag) const { return tag == 0 ? spine_.to_first() : to_tag(tag - 1); }

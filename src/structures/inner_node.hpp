@@ -50,12 +50,13 @@ struct InnerNode {
         return i;
     }
     /// The child that holds the entry of this rank, the last one for ranks past the end. `rank`
-    /// becomes the rank below that child.
-    static unsigned find_rank(const std::byte* node, unsigned n, std::uint64_t& rank) {
-        const Bounds bounds{0, total(node, n - 1)};
+    /// becomes the rank below that child, and `bounds` those of ranks there.
+    static unsigned find_rank(const std::byte* node, unsigned n, std::uint64_t& rank, Bounds& bounds) {
+        bounds = {0, total(node, n - 1)};
         const unsigned count = count_not_above(n, rank, bounds, [node](unsigned i) { return total(node, i); });
         const unsigned i = std::min(n - 1, count);
         rank -= before(node, i);
+        bounds.high = total(node, i) - before(node, i);
         return i;
     }
     static constexpr std::uint64_t kNoBound = ~std::uint64_t{0};  ///< of a tree whose greatest key is unknown

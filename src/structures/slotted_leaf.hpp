@@ -51,6 +51,10 @@ struct SlottedLeaf {
         const unsigned first = begin(leaf, i), raw = raw_end(leaf, i), last = raw & (kExternal - 1);
         return {{leaf + storage::kPageSize - last, last - first}, (raw & kExternal) != 0};
     }
+    /// Where the record of slot i begins in a full leaf of `n` records that are all of one length.
+    static std::size_t likely_place(std::uint64_t i, std::uint64_t n) {
+        return storage::kPageSize - (i + 1) * (kRoom - kSlot * n) / n;
+    }
     /// Bytes taken by slots and records.
     static std::size_t used(const std::byte* leaf) {
         const unsigned n = slots(leaf);

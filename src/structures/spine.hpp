@@ -7,6 +7,7 @@
 
 #include <array>
 #include <functional>
+#include <initializer_list>
 #include <string>
 
 #include "storage/pager.hpp"
@@ -39,7 +40,7 @@ struct Path {
     std::array<Step, kMaxHeight> steps;
     unsigned height = 0;
     PageId leaf = 0;
-    Bounds bounds{};  ///< of the keys in the leaf, after to_key()
+    Bounds bounds{};  ///< of the keys in the leaf, or of the ranks there
 };
 
 /// Called with a run of pages.
@@ -77,8 +78,13 @@ public:
     /// The page as a leaf. Throws CorruptionError if it is something else.
     const std::byte* leaf(PageId id) const { return expect(id, leaf_kind_, 0); }
 
-    /// Starts loading one cache line of a page, so that it does not wait for the page's header.
-    void prefetch(PageId id, std::size_t offset) const { __builtin_prefetch(pager_.read(id) + offset); }
+    /// Starts loading cache lines of a page, so that they do not wait for each other. Null: none.
+    static void prefetch(const std::byte* page, std::initializer_list<std::size_t> offsets) {
+        if (page == nullptr) return;
+        for (const std::size_t offset : offsets) __builtin_prefetch(page + offset);
+        // GCC takes a function that only prefetches for one without effect, and leaves calls of it out.
+        asm volatile("" : : "r"(page));
+    }
 
     /// REQUIRES: !empty() for every descent. `bounds` is what is known of all keys in the tree.
     Path to_key(std::uint64_t key, Bounds bounds = {0, Node::kNoBound}) const {
@@ -94,7 +100,12 @@ public:
     }
     /// `rank` becomes the place within the leaf's entries.
     Path to_rank(std::uint64_t& rank) const {
-        return descend([&rank](const std::byte* node, unsigned n) { return Node::find_rank(node, n, rank); });
+        Bounds bounds{0, RootField::entries(root_)};
+        Path path = descend([&rank, &bounds](const std::byte* node, unsigned n) {
+            return Node::find_rank(node, n, rank, bounds);
+        });
+        path.bounds = bounds;
+        return path;
     }
     /// Moves to the next leaf; false at the end.
     bool next_leaf(Path& path) const {

@@ -86,8 +86,23 @@ unsigned Tree::checked_slot(const std::byte* leaf, PageId page, std::uint64_t ra
     return Leaf::slot_of_rank(leaf, static_cast<unsigned>(rank));
 }
 
+/// Starts loading what is likely to be read of slot i of the leaf, all at once.
+void Tree::prefetch(const std::byte* leaf, const Bounds& bounds, std::uint64_t i) {
+    const std::uint64_t n = bounds.high - bounds.low;
+    if (i >= n || n > Leaf::kMostEntries) return;
+    const std::size_t record = Leaf::likely_place(i, n);
+    Spine<true>::prefetch(leaf, {0, Leaf::kEnds + Leaf::kSlot * i, record - std::min<std::size_t>(record, 64), record});
+}
+
+void Tree::prefetch(EntryId id) const {
+    if (spine_.empty()) return;
+    const Path path = spine_.to_key(id);
+    prefetch(spine_.pager().peek(path.leaf), path.bounds, id - path.bounds.low);
+}
+
 Record Tree::at(std::uint64_t rank) const {
     const Path path = spine_.to_rank(rank);
+    prefetch(spine_.pager().read(path.leaf), path.bounds, rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
     return Leaf::record(leaf, checked_slot(leaf, path.leaf, rank));
 }
@@ -95,8 +110,7 @@ Record Tree::at(std::uint64_t rank) const {
 Record Tree::find(EntryId id) const {
     if (spine_.empty()) return {};
     const Path path = spine_.to_key(id);
-    const std::uint64_t likely = Leaf::kEnds + Leaf::kSlot * (id - path.bounds.low);
-    if (likely < storage::kPageSize) spine_.prefetch(path.leaf, likely);
+    prefetch(spine_.pager().read(path.leaf), path.bounds, id - path.bounds.low);
     const std::byte* leaf = spine_.leaf(path.leaf);
     const auto slot = slot_of_id(leaf, id);
     return slot ? Leaf::record(leaf, *slot) : Record{};

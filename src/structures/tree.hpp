@@ -38,6 +38,8 @@ public:
     Record at(std::uint64_t rank) const;
     /// The record with an id; empty if there is none. O(log n).
     Record find(EntryId id) const;
+    /// Starts loading what find() will read, from memory or from the disk.
+    void prefetch(EntryId id) const;
     /// The bytes of a record, wherever they lie.
     Bytes resolve(const Record& record) const {
         if (!record.external) [[likely]] return record.stored;
@@ -86,6 +88,7 @@ public:
 
 private:
     /// The slot of an id in its leaf, or nothing if it is a hole or beyond.
+    static void prefetch(const std::byte* leaf, const Bounds& bounds, std::uint64_t i);
     static std::optional<unsigned> slot_of_id(const std::byte* leaf, EntryId id);
     static unsigned checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank);
     [[noreturn]] static void bad_count(PageId page);

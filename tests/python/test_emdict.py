@@ -110,6 +110,40 @@ def test_key_errors_carry_the_key_as_it_is(d):
         d.popitem()
 
 
+@pytest.mark.parametrize("count", [0, 1, 64, 255, 256, 257, 3000])
+def test_many_values_at_once(path, count):
+    rng = random.Random(count)
+    expected = {rng.choice([i, str(i), (i, 1.5), "k" * (i % 3000)]): "v" * (i % 300) for i in range(2000)}
+    expected |= {"large": b"x" * 100_000}
+    with EMDict(path) as d:
+        d.update(expected)
+        keys = rng.choices([*expected, None, 2000, float("nan"), "missing"], k=count)
+        assert d.get_many(keys) == [expected.get(key) for key in keys]
+        assert d.get_many(iter(keys), 7) == [expected.get(key, 7) for key in keys]
+        d.compact()
+    with EMDict(path, mode="r") as d:
+        assert d.get_many(keys) == [expected.get(key) for key in keys]
+        assert d.get_many({"large": 1}.keys() | {True}, "-").count("-") == (1 not in expected)
+
+
+def test_many_values_fail_as_one_does(d):
+    d["a"] = 1
+    for bad in (5, ["a", []], None):
+        with pytest.raises(TypeError):
+            d.get_many(bad)
+    with pytest.raises(TypeError, match="1 to 2"):
+        d.get_many()
+
+    def keys():
+        yield "a"
+        d["b"] = 2
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        d.get_many(keys())
+    assert d.get_many(["b"]) == [2]
+
+
 def test_unhashable_keys_are_type_errors_as_in_dict(d):
     for action in (d.__getitem__, d.__contains__, d.get, d.pop, d.setdefault, lambda key: d.update([(key, 1)])):
         with pytest.raises(TypeError, match="unhashable type: 'list'"):
@@ -403,6 +437,7 @@ def custom(path, pickler):
 
 OPERATIONS = {
     "get": lambda d: d[1],
+    "get_many": lambda d: d.get_many([1, 2, 9]),
     "set": lambda d: d.__setitem__(9, "new"),
     "overwrite": lambda d: d.__setitem__(1, "new"),
     "setdefault": lambda d: d.setdefault(9, "new"),
@@ -562,7 +597,7 @@ def test_overrides_count_in_every_method(path):
         d.update(a="x")
         d.setdefault("b", "y")
         d |= {"c": "z"}
-        assert d.get("a") == "X!" and list(d.values()) == ["X!", "Y!", "Z!"]
+        assert d.get("a") == "X!" and d.get_many(["b", "z"]) == ["Y!", None] and list(d.values()) == ["X!", "Y!", "Z!"]
         assert dict(d.items()) == {"a": "X!", "b": "Y!", "c": "Z!"} and d == {"a": "X!", "b": "Y!", "c": "Z!"}
         assert ("a", "X!") in d.items() and "X!" in d.values() and list(reversed(d.values()))[0] == "Z!"
         assert d.pop("a") == "X!" and d.pop("a", 1) == 1 and d.popitem() == ("c", "Z!")

@@ -83,11 +83,22 @@ public:
     /// Every key by lookup, and the ids not given out again.
     void expect_lookups(const RawDict& dict) const {
         Buffer value, expected;
+        Chunk identities, values;
         for (const auto& [key, entry] : entries_) {
             ASSERT_TRUE(dict.get(identity(key), value)) << key;
             expected.clear();
             entry.value.put(expected);
             ASSERT_EQ(as_text(value), as_text(expected));
+            identities.add(entry.id, identity(key));
+            identities.add(0, as_bytes("no key"));
+        }
+        dict.get_many(identities, values);
+        ASSERT_EQ(values.items.size(), identities.items.size());
+        for (std::size_t i = 0; i < values.items.size(); ++i) {
+            ASSERT_EQ(values.items[i].key, identities.items[i].key);
+            if (values.items[i].key == 0) continue;
+            ASSERT_TRUE(dict.get(identities.entry(i), value));
+            ASSERT_EQ(as_text(values.entry(i)), as_text(value));
         }
         ASSERT_GE(dict.next_id(), next_id_);
     }

@@ -298,6 +298,11 @@ TEST_F(TypedTest, DictDoesWhatAMapDoes) {
     std::map<int, std::string> stored;
     for (const auto& entry : *dict) stored.insert(entry);
     EXPECT_EQ(stored, model);
+    const auto values = dict->get_many(std::views::iota(0, 500));
+    ASSERT_EQ(values.size(), 500u);
+    for (int key = 0; key < 500; ++key) {
+        EXPECT_EQ(values[static_cast<std::size_t>(key)], dict->get(key));
+    }
     dict->check();
 }
 

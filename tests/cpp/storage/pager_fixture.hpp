@@ -85,8 +85,8 @@ protected:
     }
     std::unique_ptr<Pager> open(const PagerState& state, std::size_t frames = 0, Access access = Access::write,
                                 std::vector<PagerState> held = {}) {
-        return std::make_unique<Pager>(*file_, state,
-                                       Pager::Options{frames * kPageSize, access, std::move(held)});
+        const Pager::Options options{.frame_memory = frames * kPageSize, .access = access, .held = std::move(held)};
+        return std::make_unique<Pager>(*file_, state, options);
     }
     /// As another process sees a seal of the pager that has been written.
     std::unique_ptr<Pager> reader(std::uint64_t epoch, const Pager& pager) {

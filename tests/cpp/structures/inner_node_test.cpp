@@ -49,11 +49,12 @@ protected:
             const std::uint64_t whole = Node::total(node, n - 1);
             const std::uint64_t wanted = random.below(whole + 2);
             std::uint64_t rank = wanted, before = 0;
-            const unsigned at = Node::find_rank(node, n, rank);
+            const unsigned at = Node::find_rank(node, n, rank, bounds);
             unsigned place = 0;
             for (; place + 1 < n && before + model[place].entries <= wanted; ++place) before += model[place].entries;
             ASSERT_EQ(at, place);
             ASSERT_EQ(rank, wanted - before);
+            ASSERT_EQ(bounds.high, model[place].entries);
         }
     }
 };
@@ -148,7 +149,7 @@ TYPED_TEST(InnerNodeTest, ValidateGuardsTheSearches) {
         ASSERT_LT(Node::find_key(page.data(), n, random.below(600), bounds), n);
         std::uint64_t rank = random.below(300);
         if constexpr (TestFixture::kCounted) {
-            ASSERT_LT(Node::find_rank(page.data(), n, rank), n);
+            ASSERT_LT(Node::find_rank(page.data(), n, rank, bounds), n);
         }
         for (unsigned i = 0; i < n; ++i) ASSERT_LT(Node::child(page.data(), i), 100u);
     }
