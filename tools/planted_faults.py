@@ -9,7 +9,7 @@ The faults are in tests/faults/*.py, one file for each area. A file's FAULTS is 
     instead     what stands there then
     tests       those that must fail: patterns of --gtest_filter, or paths and ids for pytest, not both
     environment (optional) variables for the tests, such as PYRSISTENCE_TEST_SCALE
-    seconds     (optional) until a test that hangs is killed, which counts as failed
+    seconds     (optional) until tests that hang are killed, which counts as failed
     equivalent  (optional) why no test can tell the difference: then the tests must pass
 
 The copy and what is built from it stay in build-faults/, with the output of the last run of each fault. Exits non-zero
@@ -33,6 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FAULTS = "tests/faults"
 RUNNER = "pyrsistence_tests"
+MOST_MEMORY = 3 << 30  # bytes that the process of a test may have
 CPP = (".cpp", ".hpp")
 
 
@@ -174,37 +175,55 @@ class Copy:
 
 @dataclasses.dataclass
 class Run:
-    outcome: str  # passed, failed, crashed, hung, broken
+    outcome: str  # passed, failed, crashed, hung, outgrew, broken
     test: str  # the one that failed
     seconds: float
-    output: str
 
 
 def leave_no_core():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def run(copy, tests, in_python, environment, seconds):
+def memory_of(process):
+    """What it has allocated and touched, in bytes. (A limit would count address space that stores reserve.)"""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text("ascii", "replace")
+    except OSError:
+        return 0
+    found = re.search(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) << 10 if found else 0
+
+
+def await_end(process, seconds, in_python):
+    """How it ended, or why it may not go on."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            return outcome_of(process.wait(0.1), in_python)
+        except subprocess.TimeoutExpired:
+            if memory_of(process) > MOST_MEMORY:
+                return "outgrew"
+    return "hung"
+
+
+def run(copy, tests, in_python, environment, seconds, log):
     """With a folder for temporary files of its own, since a test that crashes leaves its files."""
     scratch = tempfile.mkdtemp(prefix="pyrsistence-faults-")
     environment = {**os.environ, **environment, "TMPDIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
     environment["PYTHONPATH"] = str(copy.tree / "python")
     begin = time.monotonic()
-    process = subprocess.Popen(
-        copy.command(tests, in_python), cwd=copy.tree, env=environment, start_new_session=True, preexec_fn=leave_no_core,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-    )  # fmt: skip
-    try:
-        output, _ = process.communicate(timeout=seconds)
-        outcome = outcome_of(process.returncode, in_python)
-    except subprocess.TimeoutExpired:
-        end_session(process)
-        output, _ = process.communicate()
-        outcome = "hung"
-    finally:
-        end_session(process)
-        shutil.rmtree(scratch, ignore_errors=True)
-    return Run(outcome, failed_test(output) or tests[0], time.monotonic() - begin, output)
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            copy.command(tests, in_python), cwd=copy.tree, env=environment, start_new_session=True,
+            preexec_fn=leave_no_core, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+        )  # fmt: skip
+        try:
+            outcome = await_end(process, seconds, in_python)
+        finally:
+            end_session(process)
+            process.wait()
+            shutil.rmtree(scratch, ignore_errors=True)
+    return Run(outcome, failed_test(log) or tests[0], time.monotonic() - begin)
 
 
 def end_session(process):
@@ -224,8 +243,9 @@ def outcome_of(code, in_python):
     return "broken" if in_python and code != 1 else "failed"
 
 
-def failed_test(output):
+def failed_test(log):
     """The first that failed, or the one that was running at the end."""
+    output = log.read_text("utf-8", "replace")
     found = re.search(r"^\[  FAILED  \] ([\w/.]+)|^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
     if found:
         return found[1] or found[2]
@@ -248,9 +268,10 @@ def prove_soundness(copy, faults, jobs):
         key = fault.in_python, tuple(sorted(fault.environment.items()))
         groups.setdefault(key, {}).update(dict.fromkeys(fault.tests))
     for (in_python, environment), tests in groups.items():
-        done = run(copy, list(tests), in_python, dict(environment), 60 * len(tests) + 120)
+        log = copy.logs / "without-fault.txt"
+        done = run(copy, list(tests), in_python, dict(environment), 60 * len(tests) + 120, log)
         if done.outcome != "passed":
-            return f"{done.output}\n{done.test} {done.outcome} without a fault"
+            return f"{log.read_text('utf-8', 'replace')}\n{done.test} {done.outcome} without a fault"
         for test in () if in_python else tests:
             if not listed(copy, test):
                 return f"there is no test {test}"
@@ -264,12 +285,14 @@ def listed(copy, pattern):
 
 def plant(copy, fault, jobs):
     sound = (copy.tree / fault.file).read_text("utf-8")
+    log = copy.logs / (re.sub(r"\W+", "-", f"{fault.area} {fault.name}").strip("-") + ".txt")
     copy.write(fault.file, sound.replace(fault.text, fault.instead))
     try:
         said = copy.compile(fault.in_python, jobs) if fault.file.endswith(CPP) else ""
         if said:
-            return Run("broken", "", 0, said)
-        return run(copy, fault.tests, fault.in_python, fault.environment, fault.seconds)
+            log.write_text(said, "utf-8")
+            return Run("broken", "", 0)
+        return run(copy, fault.tests, fault.in_python, fault.environment, fault.seconds, log)
     finally:
         copy.write(fault.file, sound)
 
@@ -282,7 +305,7 @@ def verdict(fault, done):
         return bool(fault.equivalent), f"equivalent: {fault.equivalent}" if fault.equivalent else "NOT CAUGHT"
     if fault.equivalent:
         return False, f"CAUGHT by `{done.test}`, and said to be equivalent"
-    how = {"failed": "", "crashed": " (it crashed)", "hung": f" (it hung, and was killed after {fault.seconds} s)"}
+    how = {"failed": "", "crashed": ", which crashed", "hung": ", which hung", "outgrew": ", which outgrew the memory"}
     return True, f"`{done.test}`{how[done.outcome]}"
 
 
@@ -295,8 +318,6 @@ def plant_all(copy, faults, jobs):
             area = fault.area
             print(f"\n{area}\n\n| planted fault | file | caught by | seconds |\n|---|---|---|---|")
         done = plant(copy, fault, jobs)
-        name = re.sub(r"\W+", "-", f"{fault.area} {fault.name}").strip("-")
-        (copy.logs / f"{name}.txt").write_text(done.output, "utf-8")
         good, words = verdict(fault, done)
         if not good:
             bad.append(fault)

@@ -11,14 +11,13 @@ FAULTS = [
         text="if (left-- == 0) reached_again(id);",
         instead="",
         tests=["HostileFieldsTest.PagesThatAreReachedAgainEndNoLater"],
-        seconds=60,
     ),
     dict(
         name="the height of a tree is believed",
         file="src/structures/spine.hpp",
         text="if (height > kMaxHeight) [[unlikely]] too_high(height);",
         instead="",
-        tests=[STORE],
+        tests=["HostileFieldsTest.ATreeThatIsTooHighIsNotDescended"],
     ),
     dict(
         name="the number of entries of a tree is believed",

@@ -79,6 +79,36 @@ TEST_F(HostileFieldsTest, PagesThatAreReachedAgainEndNoLater) {
     EXPECT_GT(list.verify().fault_count, 0u);
 }
 
+/// The way down a tree has room for so many levels: the next one would be written over what lies behind.
+TEST_F(HostileFieldsTest, ATreeThatIsTooHighIsNotDescended) {
+    constexpr unsigned kHeight = structures::kMaxHeight + 1;
+    {
+        ClosedStore closed(path_);
+        const auto map = closed.map();
+        ASSERT_GE(map.leaves.size(), kHeight);
+        PageId top = map.inner[0];
+        for (unsigned level = 2; level <= kHeight; ++level) {  // leaves become inner nodes of one child
+            auto page = closed.read(map.inner[0]);
+            page[5] = std::byte(level);
+            storage::set_page_count(page.data(), 0);
+            ClosedStore::Inner::insert(page.data(), 0, top, 0, 40);
+            closed.write(top = map.leaves[level], page);
+        }
+        closed.change(map.roots[0], [&](std::byte* page) {
+            structures::RootField::set_page(page + containers::kEntriesField, top);
+            structures::RootField::set_height(page + containers::kEntriesField, kHeight);
+        });
+    }
+    const RawList list = open(Mode::read);
+    Buffer item;
+    try {
+        list.get(0, item);
+        FAIL() << "it was descended";
+    } catch (const CorruptionError& error) {
+        EXPECT_NE(std::string(error.what()).find("a tree of height 13"), std::string::npos) << error.what();
+    }
+}
+
 /// A pipe in the place of a file made opening wait for ever.
 TEST_F(HostileFieldsTest, APipeIsNoFile) {
     for (const char* name : {"data", "log"}) {
