@@ -7,6 +7,7 @@ The faults are in tests/faults/*.py, one file for each area. A file's FAULTS is 
     file        the source file, relative to the root
     text        what the fault replaces: occurs there exactly once
     instead     what stands there then
+    also        (optional) more places, if one alone would be harmless: tuples of file, text, instead
     tests       those that must fail: patterns of --gtest_filter, or paths and ids for pytest, not both
     environment (optional) variables for the tests, such as PYRSISTENCE_TEST_SCALE
     seconds     (optional) until tests that hang are killed, which counts as failed
@@ -45,9 +46,15 @@ class Fault:
     text: str
     instead: str
     tests: list
+    also: list = dataclasses.field(default_factory=list)
     environment: dict = dataclasses.field(default_factory=dict)
     seconds: int = 120
     equivalent: str = ""
+
+    @property
+    def changes(self):
+        """Tuples of file, text, instead."""
+        return [(self.file, self.text, self.instead), *self.also]
 
     @property
     def in_python(self):
@@ -102,12 +109,13 @@ def misfits(faults, root):
         if fault.name in names:
             yield f"{what}: the name is there twice"
         names.add(fault.name)
-        if fault.text == fault.instead:
-            yield f"{what}: changes nothing"
-        path = root / fault.file
-        times = path.read_text("utf-8").count(fault.text) if path.is_file() else 0
-        if times != 1:
-            yield f"{what}: its text occurs {times} times in {fault.file}"
+        for file, text, instead in fault.changes:
+            if text == instead:
+                yield f"{what}: changes nothing"
+            path = root / file
+            times = path.read_text("utf-8").count(text) if path.is_file() else 0
+            if times != 1:
+                yield f"{what}: its text occurs {times} times in {file}"
         for test in fault.tests:
             if not (is_pytest(test, root) if fault.in_python else is_gtest(test, suites)):
                 yield f"{what}: there is no test {test}"
@@ -162,6 +170,9 @@ class Copy:
     def _build_tool(self, *arguments):
         done = subprocess.run(["cmake", *map(str, arguments)], capture_output=True, text=True, check=False)
         return "" if done.returncode == 0 else done.stdout + done.stderr or "cmake failed"
+
+    def read(self, file):
+        return (self.tree / file).read_text("utf-8")
 
     def write(self, file, text):
         (self.tree / file).write_text(text, "utf-8")
@@ -246,7 +257,7 @@ def outcome_of(code, in_python):
 def failed_test(log):
     """The first that failed, or the one that was running at the end."""
     output = log.read_text("utf-8", "replace")
-    found = re.search(r"^\[  FAILED  \] ([\w/.]+)|^(?:FAILED|ERROR) (\S+)", output, re.MULTILINE)
+    found = re.search(r"^\[  FAILED  \] ([\w/.]+)|^(?:FAILED|ERROR) (.+?)(?: - |$)", output, re.MULTILINE)
     if found:
         return found[1] or found[2]
     running = re.findall(r"^\[ RUN      \] (\S+)", output, re.MULTILINE)
@@ -284,17 +295,21 @@ def listed(copy, pattern):
 
 
 def plant(copy, fault, jobs):
-    sound = (copy.tree / fault.file).read_text("utf-8")
     log = copy.logs / (re.sub(r"\W+", "-", f"{fault.area} {fault.name}").strip("-") + ".txt")
-    copy.write(fault.file, sound.replace(fault.text, fault.instead))
+    sound = {}
     try:
-        said = copy.compile(fault.in_python, jobs) if fault.file.endswith(CPP) else ""
+        for file, text, instead in fault.changes:
+            faulty = copy.read(file)
+            sound.setdefault(file, faulty)
+            copy.write(file, faulty.replace(text, instead))
+        said = copy.compile(fault.in_python, jobs) if any(file.endswith(CPP) for file in sound) else ""
         if said:
             log.write_text(said, "utf-8")
             return Run("broken", "", 0)
         return run(copy, fault.tests, fault.in_python, fault.environment, fault.seconds, log)
     finally:
-        copy.write(fault.file, sound)
+        for file, text in sound.items():
+            copy.write(file, text)
 
 
 def verdict(fault, done):

@@ -34,17 +34,24 @@ FAULTS = [
         tests=[f"{NEVER}::test_the_flag_goes_with_the_handle"],
     ),
     dict(
-        name="a copy forgets the flag",
+        name="the copy of a dict forgets the flag",
         file=COLLECTION,
         text="serializer.allow_pickle() ? Py_True : Py_False);",
         instead="Py_True);",
-        tests=[NEVER],
+        tests=[f"{NEVER}::test_copies_inherit_the_flag"],
+    ),
+    dict(
+        name="the copy of a list forgets the flag",
+        file="bindings/list_bulk.cpp",
+        text="serializer.allow_pickle() ? Py_True : Py_False));",
+        instead="Py_True));",
+        tests=[f"{NEVER}::test_copies_inherit_the_flag"],
     ),
     dict(
         name="values are pickled without leave",
         file="bindings/serializer.cpp",
         text="if (allow_pickle_) return put_pickled(value, out);",
         instead="if (allow_pickle_ || !unpickler_.is_valid()) return put_pickled(value, out);",
-        tests=["tests/python/test_value_codec.py::test_nothing_is_unpickled_without_leave"],
+        tests=["tests/python/test_value_codec.py::test_other_types_are_pickled_as_a_whole"],
     ),
 ]

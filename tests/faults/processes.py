@@ -18,21 +18,22 @@ FAULTS = [
         file="src/storage/store.cpp",
         text="    if (forked_) return;\n",
         instead="",
+        also=[
+            (
+                FILES,
+                "if (store.use_count() > 1 || store->forked_ || store->closed_) return;",
+                "if (store.use_count() > (store->forked_ ? 2 : 1) || store->closed_) return;",
+            )
+        ],
         tests=[f"{FORK}::test_close_and_destructors_in_a_child_harm_nothing"],
-    ),
-    dict(
-        name="the last handle of a child closes its parent's store",
-        file=FILES,
-        text="if (store.use_count() > 1 || store->forked_ || store->closed_) return;",
-        instead="if (store.use_count() > 1 || store->closed_) return;",
-        tests=[f"{FORK}::test_close_and_destructors_in_a_child_harm_nothing", PROCESSES],
     ),
     dict(
         name="a child destroys a store for which its parent's threads wait",
         file=FILES,
         text="        orphans.push_back(store);\n",
         instead="",
-        tests=[f"{FORK}::test_forks_while_other_threads_write_and_checkpoints_run", PROCESSES],
+        tests=[f"{FORK}::test_forks_while_other_threads_write_and_checkpoints_run"],
+        seconds=60,
     ),
     dict(
         name="a child keeps its parent's lock",
@@ -49,25 +50,19 @@ FAULTS = [
         tests=[f"{PROCESSES}::test_a_killed_reader_is_gone_although_its_child_lives"],
     ),
     dict(
-        name="a child goes on with its parent's transaction",
-        file=FILES,
-        text="    transactions_ = 0;  // those of the parent never end here\n",
-        instead="",
-        tests=[PROCESSES, FORK],
-    ),
-    dict(
         name="a child finds its parent's stores among its own",
         file=FILES,
         text="                           get().stores.clear();\n",
         instead="",
-        tests=[PROCESSES, FORK],
+        tests=[f"{PROCESSES}::test_workers_read_while_their_parent_writes"],
     ),
     dict(
         name="a child inherits a lock that another thread held when it was forked",
         file=FILES,
         text="pthread_atfork([] { get().mutex.lock(); }, [] { get().mutex.unlock(); },",
         instead="pthread_atfork([] {}, [] {},",
-        tests=[PROCESSES, FORK],
+        tests=["StoreFilesTest.AForkBesideBusyThreadsDoesNotHang"],
+        seconds=60,
     ),
     dict(
         name="a child waits for calls of its parent's threads",
@@ -75,6 +70,7 @@ FAULTS = [
         text="while (session->users > 0 && session->process == ::getpid()) {",
         instead="while (session->users > 0) {",
         tests=[f"{FORK}::test_forks_while_other_threads_write_and_checkpoints_run"],
+        seconds=60,
     ),
     dict(
         name="a child is told to close what its parent left open",

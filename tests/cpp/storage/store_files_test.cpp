@@ -359,6 +359,9 @@ TEST_F(StoreFilesTest, AForkBesideBusyThreadsDoesNotHang) {
             }
         });
     }
+    threads.emplace_back([&] {  // a child must not inherit the lock that is held while a store is opened
+        while (!stop) RawDict(dir_ / "other", mode(Mode::append)).close();
+    });
     for (int i = 0; i < 20; ++i) {
         EXPECT_EQ(in_child([&] {
                       ::alarm(20);
