@@ -181,7 +181,7 @@ class Copy:
         """Runs tests until the first one fails."""
         if in_python:
             return [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests]
-        return [self.build / "tests/cpp" / RUNNER, "--gtest_fail_fast", "--gtest_filter=" + ":".join(tests)]
+        return [str(self.build / "tests/cpp" / RUNNER), "--gtest_fail_fast", "--gtest_filter=" + ":".join(tests)]
 
 
 @dataclasses.dataclass
