@@ -37,7 +37,7 @@ FAULTS = [
         file="src/structures/tree.cpp",
         text="|| n == 0 || n > kCapacity) bad_page",
         instead="|| n == 0) bad_page",
-        tests=["InnerNodeTest/*.ValidateGuardsTheSearches"],
+        tests=["InnerNodeTest/*.ValidateRefusesMoreThanFit"],
     ),
     dict(
         name="a record in a leaf may be longer than one is",
@@ -145,13 +145,6 @@ FAULTS = [
         text=" || ref.bytes > size - ref.first * kPageSize) {",
         instead=") {",
         tests=["SnapshotTableTest.IsReadFromWhereTheMetaPageSays"],
-    ),
-    dict(
-        name="a snapshot's name may be longer than the table",
-        file="src/storage/snapshot_table.cpp",
-        text="if (length == 0 || length > bytes.size()) corrupt",
-        instead="if (length == 0) corrupt",
-        tests=["SnapshotTableTest.WhatCannotBeIsCorruption"],
     ),
     dict(
         name="the directory of the space map may have any length",
