@@ -220,7 +220,9 @@ TEST_F(HostileFieldsTest, TheLogIsNotBelieved) {
 
 /// The extent of a record that had not been synced may be missing, but not take memory for pages that do not exist.
 TEST_F(HostileFieldsTest, AnExtentInTheLogTakesNoMemory) {
-    const storage::ExtentRef extent{3, std::uint64_t{1} << 43, 1};
+    const std::uint64_t pages = fs::file_size(path_ / "data") / kPageSize;
+    fs::resize_file(path_ / "data", (pages + 1) * kPageSize);
+    const storage::ExtentRef extent{pages, std::uint64_t{1} << 43, 1};
     append_to_log(path_, {{storage::RecordHeader(storage::Op(16), 0, &extent).u48(0), ""}});
     const long before = peak_memory();
     EXPECT_EQ(open(Mode::read_write).size(), 40u);

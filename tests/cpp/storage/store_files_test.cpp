@@ -380,6 +380,23 @@ TEST_F(StoreFilesTest, AForkBesideBusyThreadsDoesNotHang) {
     dict.check();
 }
 
+/// The child of a writer that died just after a fork has its lock until it has run its fork handlers.
+TEST_F(StoreFilesTest, TheLockOfADeadWriterIsAwaited) {
+    RawDict(path_, mode(Mode::append)).close();
+    const auto file = os::FileSystem::posix().open(path_ / "lock", os::Access::read_write);
+    const pid_t dead = ::fork();
+    if (dead == 0) ::_exit(0);
+    ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+    file->write(as_bytes(std::to_string(dead) + "\n"), 0);
+    ASSERT_TRUE(file->try_lock(0, os::Lock::exclusive));
+    std::thread child([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        file->unlock(0);
+    });
+    EXPECT_NO_THROW(RawDict(path_, mode(Mode::append)));
+    child.join();
+}
+
 TEST_F(StoreFilesTest, AReaderRecoversAStoreAfterAKill) {
     DictDriver driver(1, 300, {100'000, 10});
     TestFileSystem files;
