@@ -39,7 +39,7 @@ FAULTS = [
         file=CHECKPOINT,
         text="    checkpoints_.push_back(next.pages.epoch);\n",
         instead="    checkpoints_.push_back(next.pages.epoch);\n"
-        "    for (; checkpoints_.size() > 1; checkpoints_.erase(checkpoints_.begin())) let_go(checkpoints_.front());\n",
+        "    pager_->drop(checkpoints_.front());\n",
         tests=[ALL],
         environment=SMALL,
     ),
