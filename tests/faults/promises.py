@@ -51,7 +51,7 @@ FAULTS = [
         file="src/storage/store.cpp",
         text="    if (unrestored_ && !closed_) [[unlikely]] reload();\n    require_open();\n    require_sound();",
         instead="    require_open();\n    require_sound();",
-        tests=["TransactionFailureTest.*", "FaultyStoreTest.*", "Errors/FaultyStoreTest.*"],
+        tests=["TransactionFailureTest.*", "Errors/FaultyStoreTest.*"],
     ),
     dict(
         name="what a savepoint has logged stays when it is rolled back",
@@ -232,13 +232,6 @@ FAULTS = [
         tests=["SystemCallsTest.*"],
     ),
     # A disk that is really full.
-    dict(
-        name="a disk is full if there is no room for growing generously",
-        file=PAGER,
-        text="        if (error.code() != ENOSPC || generous == pages) throw;\n        extend(pages);\n",
-        instead="        throw;\n",
-        tests=["tests/python/test_full_disk.py", "tests/python/test_store.py"],
-    ),
     dict(
         name="the log does not ask for room before it is written through its mapping",
         file="src/storage/log.cpp",

@@ -5,6 +5,7 @@ import concurrent.futures
 import contextlib
 import itertools
 import multiprocessing
+import os
 import pickle
 import signal
 import textwrap
@@ -126,6 +127,7 @@ def test_a_sent_handle_shows_what_its_sender_had_done_although_that_has_stopped(
     with support.child(sender, store, tmp_path / "sent") as process:
         support.expect(process, "sent")
         process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
         with pickle.loads((tmp_path / "sent").read_bytes()) as d:
             assert dict(d.items()) == {"a": 1}
         process.send_signal(signal.SIGCONT)
