@@ -44,7 +44,7 @@ test-cpp: build  ## Run the C++ tests
 test-sanitize: setup  ## Run the C++ tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@cmake -S . -B build-sanitize --log-level=WARNING -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPYRSISTENCE_SANITIZE=ON \
 	    -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
-	@cmake --build build-sanitize --target pyrsistence_tests --parallel $(JOBS)
+	@cmake --build build-sanitize --target pyrsistence_tests pyrsistence_memory_tests --parallel $(JOBS)
 	@PYRSISTENCE_TEST_SCALE=$${PYRSISTENCE_TEST_SCALE:-$(SANITIZE_SCALE)} \
 	    ASAN_OPTIONS=$${ASAN_OPTIONS:-handle_sigbus=0:strict_string_checks=1} \
 	    UBSAN_OPTIONS=$${UBSAN_OPTIONS:-print_stacktrace=1} \
@@ -65,7 +65,7 @@ test-python: setup .venv/.installed  ## Run the Python tests against the install
 
 crash-long: build  ## Open 1,000,000 simulated power-cut images (hours; CRASH_IMAGES=n for fewer)
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_CRASH_IMAGES=$${CRASH_IMAGES:-1000000} \
-	    build/tests/cpp/pyrsistence_tests --gtest_filter='PowerFailureTest.LongRun'
+	    build/tests/cpp/pyrsistence_tests --gtest_filter='LongRun.OfEveryKind'
 
 kill-long: build  ## Kill writers and readers for ten minutes (KILL_SECONDS=n, KILL_SEED=n)
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_KILL_SECONDS=$${KILL_SECONDS:-600} PYRSISTENCE_KILL_SEED=$${KILL_SEED:-1000} \
@@ -77,7 +77,7 @@ planted-faults: setup  ## Plant faults into a copy and prove that tests notice e
 fuzz:  ## Run the libFuzzer programs of fuzz/ for a minute each (FUZZ_SECONDS=n)
 	@tools/setup.sh fuzz
 	@cmake -S . -B build-fuzz --log-level=WARNING -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	    -DPYRSISTENCE_FUZZ=ON -DPYRSISTENCE_SANITIZE=address -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+	    -DPYRSISTENCE_FUZZ=ON -DPYRSISTENCE_SANITIZE=address -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1"
 	@cmake --build build-fuzz --parallel $(JOBS) --target fuzz_store fuzz_replay fuzz_codec fuzz_lock
 	@tools/fuzz.sh $${FUZZ_SECONDS:-60}
 

@@ -58,6 +58,7 @@ private:
     void change_bucket(std::byte* p);
     void copy_page();
     void change_reference(std::byte* place);
+    static std::optional<Meta> decoded(const std::byte* page);
     std::byte* reference_of_meta(std::size_t offset);
     void change_space_map();
     void change_snapshots();
@@ -100,7 +101,7 @@ void Surgeon::operate() {
 
 void Surgeon::change_meta() {
     std::byte* p = page(random_.below(storage::kMetaPages));
-    auto meta = Meta::decode({p, kPageSize});
+    auto meta = decoded(p);
     if (!meta) return;
     switch (random_.below(14)) {
         case 0: meta->checkpoint = number(meta->checkpoint); break;
@@ -227,9 +228,18 @@ void Surgeon::change_reference(std::byte* place) {
     }
 }
 
+/// Nothing of a meta page that an earlier mutation damaged, or gave a newer version.
+std::optional<Meta> Surgeon::decoded(const std::byte* page) {
+    try {
+        return Meta::decode({page, kPageSize});
+    } catch (const FormatError&) {
+        return std::nullopt;
+    }
+}
+
 /// Where a reference in the newest meta page leads, if that exists.
 std::byte* Surgeon::reference_of_meta(std::size_t offset) {
-    const auto first = Meta::decode({page(0), kPageSize}), second = Meta::decode({page(1), kPageSize});
+    const auto first = decoded(page(0)), second = decoded(page(1));
     const PageId newest = second && (!first || second->checkpoint > first->checkpoint) ? 1 : 0;
     const ExtentRef ref = ExtentRef::decode(page(newest) + offset);
     return ref.bytes > 0 && ref.first < count() && ref.bytes <= (count() - ref.first) * kPageSize ? page(ref.first)

@@ -145,7 +145,7 @@ void Walk::dict(const Store& store, const std::string& name) {
     std::size_t lookups = 0;
     for (const auto& [id, entry] : both_ways(dict)) {
         if (++lookups > kLookups) break;
-        attempt("a lookup", [&, id = id] {
+        attempt("a lookup", [&, id = id, &entry = entry] {
             const codec::EntryView parts = codec::split_entry(as_bytes(entry));
             Buffer value;
             require(dict.find(parts.identity) == id, "a key does not lead to its entry");
@@ -162,7 +162,7 @@ void Walk::list(const Store& store, const std::string& name) {
     std::size_t lookups = 0;
     for (const auto& [rank, item] : both_ways(list)) {
         if (++lookups > kLookups) break;
-        attempt("an item", [&, rank = rank] {
+        attempt("an item", [&, rank = rank, &item = item] {
             Buffer found;
             require(list.get(rank, found) && as_text(found) == item, "another item is found");
         });

@@ -9,6 +9,7 @@ The faults are in tests/faults/*.py, one file for each area. A file's FAULTS is 
     instead     what stands there then
     also        (optional) more places, if one alone would be harmless: tuples of file, text, instead
     tests       those that must fail: patterns of --gtest_filter, or paths and ids for pytest, not both
+    runner      (optional) of C++ tests that pyrsistence_tests has not
     environment (optional) variables for the tests, such as PYRSISTENCE_TEST_SCALE
     seconds     (optional) until tests that hang are killed, which counts as failed
     equivalent  (optional) why no test can tell the difference: then the tests must pass
@@ -34,6 +35,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FAULTS = "tests/faults"
 RUNNER = "pyrsistence_tests"
+PYTEST = "pytest"
 MOST_MEMORY = 3 << 30  # bytes that the process of a test may have
 CPP = (".cpp", ".hpp")
 
@@ -47,6 +49,7 @@ class Fault:
     instead: str
     tests: list
     also: list = dataclasses.field(default_factory=list)
+    runner: str = RUNNER
     environment: dict = dataclasses.field(default_factory=dict)
     seconds: int = 120
     equivalent: str = ""
@@ -56,10 +59,9 @@ class Fault:
         """Tuples of file, text, instead."""
         return [(self.file, self.text, self.instead), *self.also]
 
-    @property
-    def in_python(self):
-        """Whether pytest runs its tests."""
-        return self.tests[0].startswith("tests/")
+    def __post_init__(self):
+        if self.tests[0].startswith("tests/"):
+            self.runner = PYTEST
 
 
 def all_faults(root):
@@ -117,7 +119,7 @@ def misfits(faults, root):
             if times != 1:
                 yield f"{what}: its text occurs {times} times in {file}"
         for test in fault.tests:
-            if not (is_pytest(test, root) if fault.in_python else is_gtest(test, suites)):
+            if not (is_pytest(test, root) if fault.runner == PYTEST else is_gtest(test, suites)):
                 yield f"{what}: there is no test {test}"
 
 
@@ -157,10 +159,10 @@ class Copy:
             f"-DPython_EXECUTABLE={sys.executable}",
         )  # fmt: skip
 
-    def compile(self, in_python, jobs):
-        """What the tests of one kind need. Returns what the compiler said if it failed, else nothing."""
-        said = self._build_tool("--build", self.build, "--parallel", jobs, "--target", "_core" if in_python else RUNNER)
-        if in_python and not said:  # tests import the package from the tree
+    def compile(self, runner, jobs):
+        """What a runner needs. Returns what the compiler said if it failed, else nothing."""
+        said = self._build_tool("--build", self.build, "--parallel", jobs, "--target", "_core" if runner == PYTEST else runner)
+        if runner == PYTEST and not said:  # tests import the package from the tree
             for module in self.build.glob("_core.*.so"):
                 link = self.tree / "python/pyrsistence" / module.name
                 link.unlink(missing_ok=True)
@@ -177,11 +179,11 @@ class Copy:
     def write(self, file, text):
         (self.tree / file).write_text(text, "utf-8")
 
-    def command(self, tests, in_python):
+    def command(self, tests, runner):
         """Runs tests until the first one fails."""
-        if in_python:
+        if runner == PYTEST:
             return [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests]
-        return [str(self.build / "tests/cpp" / RUNNER), "--gtest_fail_fast", "--gtest_filter=" + ":".join(tests)]
+        return [str(self.build / "tests/cpp" / runner), "--gtest_fail_fast", "--gtest_filter=" + ":".join(tests)]
 
 
 @dataclasses.dataclass
@@ -205,19 +207,19 @@ def memory_of(process):
     return int(found[1]) << 10 if found else 0
 
 
-def await_end(process, seconds, in_python):
+def await_end(process, seconds, runner):
     """How it ended, or why it may not go on."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            return outcome_of(process.wait(0.1), in_python)
+            return outcome_of(process.wait(0.1), runner)
         except subprocess.TimeoutExpired:
             if memory_of(process) > MOST_MEMORY:
                 return "outgrew"
     return "hung"
 
 
-def run(copy, tests, in_python, environment, seconds, log):
+def run(copy, tests, runner, environment, seconds, log):
     """With a folder for temporary files of its own, since a test that crashes leaves its files."""
     scratch = tempfile.mkdtemp(prefix="pyrsistence-faults-")
     environment = {**os.environ, **environment, "TMPDIR": scratch, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -225,11 +227,11 @@ def run(copy, tests, in_python, environment, seconds, log):
     begin = time.monotonic()
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            copy.command(tests, in_python), cwd=copy.tree, env=environment, start_new_session=True,
+            copy.command(tests, runner), cwd=copy.tree, env=environment, start_new_session=True,
             preexec_fn=leave_no_core, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
         try:
-            outcome = await_end(process, seconds, in_python)
+            outcome = await_end(process, seconds, runner)
         finally:
             end_session(process)
             process.wait()
@@ -245,13 +247,13 @@ def end_session(process):
         pass
 
 
-def outcome_of(code, in_python):
+def outcome_of(code, runner):
     if code == 0:
         return "passed"
     if code < 0:
         return "crashed"
     # pytest has other codes for tests that it does not find or cannot import.
-    return "broken" if in_python and code != 1 else "failed"
+    return "broken" if runner == PYTEST and code != 1 else "failed"
 
 
 def failed_test(log):
@@ -270,24 +272,25 @@ def failed_test(log):
 def prove_soundness(copy, faults, jobs):
     """What is wrong without any fault; nothing as it should be."""
     said = copy.configure()
-    for in_python in sorted({fault.in_python for fault in faults}):
-        said = said or copy.compile(in_python, jobs)
+    for runner in sorted({fault.runner for fault in faults}):
+        said = said or copy.compile(runner, jobs)
     if said:
         return said
-    for test in dict.fromkeys(test for fault in faults if not fault.in_python for test in fault.tests):
-        if not listed(copy, test):
-            return f"there is no test {test}"
-    for tests, environment in {(tuple(f.tests), tuple(sorted(f.environment.items()))) for f in faults}:
-        in_python = tests[0].startswith("tests/")
+    runs = {(fault.runner, tuple(fault.tests), tuple(sorted(fault.environment.items()))) for fault in faults}
+    for runner, tests, _ in runs:
+        for test in tests if runner != PYTEST else ():
+            if not listed(copy, test, runner):
+                return f"{runner} has no test {test}"
+    for runner, tests, environment in sorted(runs):
         log = copy.logs / "without-fault.txt"
-        done = run(copy, tests, in_python, dict(environment), 600, log)
+        done = run(copy, tests, runner, dict(environment), 600, log)
         if done.outcome != "passed":
             return f"{log.read_text('utf-8', 'replace')}\n{done.test} {done.outcome} without a fault"
     return ""
 
 
-def listed(copy, pattern):
-    command = [*copy.command([pattern], False), "--gtest_list_tests"]
+def listed(copy, pattern, runner):
+    command = [*copy.command([pattern], runner), "--gtest_list_tests"]
     return "\n  " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -299,11 +302,11 @@ def plant(copy, fault, jobs):
             faulty = copy.read(file)
             sound.setdefault(file, faulty)
             copy.write(file, faulty.replace(text, instead))
-        said = copy.compile(fault.in_python, jobs) if any(file.endswith(CPP) for file in sound) else ""
+        said = copy.compile(fault.runner, jobs) if any(file.endswith(CPP) for file in sound) else ""
         if said:
             log.write_text(said, "utf-8")
             return Run("broken", "", 0)
-        return run(copy, fault.tests, fault.in_python, fault.environment, fault.seconds, log)
+        return run(copy, fault.tests, fault.runner, fault.environment, fault.seconds, log)
     finally:
         for file, text in sound.items():
             copy.write(file, text)

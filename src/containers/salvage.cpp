@@ -152,10 +152,12 @@ void Salvage::find(Pager& from) {
         if (progress_) progress_(page, from.page_count());
     };
     std::map<std::pair<ContainerType, std::string>, std::vector<FoundRoot>> versions;
-    for (FoundRoot& root : storage::find_roots(from, progress)) {
-        auto& known_ones = versions[{root.type, root.name}];
-        if (known_ones.size() < kMostVersions) known_ones.push_back(std::move(root));
-    }
+    storage::find_roots(from, progress, [&](FoundRoot root) {
+        auto& newest = versions[{root.type, root.name}];
+        const auto place = std::ranges::upper_bound(newest, root.epoch, std::ranges::greater{}, &FoundRoot::epoch);
+        newest.insert(place, std::move(root));
+        if (newest.size() > kMostVersions) newest.pop_back();
+    });
     Verification out(from.page_count(), {.most_faults = 0, .progress = progress_});
     ContainerId id = UINT32_MAX;  // the log does not speak of these
     for (const auto& [which, roots] : versions) {
@@ -184,7 +186,7 @@ const std::byte* Salvage::best_version(Pager& from, std::span<const FoundRoot> v
 
 void Salvage::replay(const storage::Wreck& wreck, Pager& from) {
     Verification log(from.page_count(), {.most_faults = 1});
-    wreck.read_log(log, [&](const LoggedOp& op) { replay(op, from); });
+    wreck.read_log(from, log, [&](const LoggedOp& op) { replay(op, from); });
     if (log.fault_count() > 0) leave_out("what the log tells behind its damage: " + log.faults()[0].text);
     add_late();
     for (const auto& [id, target] : copied_) {
@@ -204,6 +206,7 @@ void Salvage::replay(const LoggedOp& op, Pager& from) {
     Copied& target = found->second;
     if (op.op == Op::rename) return rename(target, storage::name_in(op.operands));
     if (op.op != Op::remove) return target.list ? replay_list(target, op, from) : replay_dict(target, op, from);
+    forget_late(target);
     target.list.reset();
     engine_->remove_container(target.name);
     copied_.erase(found);
@@ -218,7 +221,7 @@ void Salvage::rename(Copied& target, std::string_view name) {
 void Salvage::replay_dict(Copied& target, const LoggedOp& op, Pager& from) {
     Operands operands(op);
     if (static_cast<DictOp>(op.op) == DictOp::clear) {
-        std::erase_if(late_, [&](const auto& late) { return late.first.first == target.id; });
+        forget_late(target);
         WriteStep step(*engine_);
         clear_dict(step, target.id);
         return step.commit(record_header(DictOp::clear, target.id));
@@ -230,7 +233,7 @@ void Salvage::replay_dict(Copied& target, const LoggedOp& op, Pager& from) {
     const std::uint64_t hash = operands.u64();
     if (static_cast<DictOp>(op.op) == DictOp::add) return add(target.id, id, value_of(op, operands, from));
     if (static_cast<DictOp>(op.op) != DictOp::erase) storage::bad_record();
-    late_.erase({target.id, id});
+    forget_late(target, id);
     if (!has(target.id, id)) return;
     WriteStep step(*engine_);
     commit_erase(step, target.id, id, hash);
@@ -241,12 +244,20 @@ void Salvage::replay_replacement(Copied& target, EntryId id, Bytes entry) {
         WriteStep step(*engine_);
         return commit_replace(step, target.id, id, entry);
     }
+    forget_late(target, id);
     if (late_bytes_ + entry.size() > kMostLateBytes) {
         ++target.skipped;
         return;
     }
     late_[{target.id, id}].assign(entry.begin(), entry.end());
     late_bytes_ += entry.size();
+}
+
+void Salvage::forget_late(const Copied& target, std::optional<EntryId> id) {
+    const auto end = late_.upper_bound({target.id, id.value_or(UINT64_MAX)});
+    for (auto late = late_.lower_bound({target.id, id.value_or(0)}); late != end; late = late_.erase(late)) {
+        late_bytes_ -= late->second.size();
+    }
 }
 
 void Salvage::add_late() {
@@ -345,15 +356,15 @@ Report verify(const std::filesystem::path& store, const Progress& progress, cons
     const PageId pages = meta ? storage::existing_pages(wreck.data(), meta->pages.page_count) : whole.page_count;
     storage::Verification found = verification(pages, progress);
     wreck.report(found);
+    if (meta) whole.epoch = meta->pages.epoch;
+    const auto pager = storage::open_to_read(wreck.data(), whole);
     bool logged = false;
     if (meta) {
         storage::verify_checkpoint(wreck.data(), *meta, containers::container_walk(meta->hash_seed), found);
-        wreck.read_log(found, [&](const storage::LoggedOp&) { logged = true; });
-        whole.epoch = meta->pages.epoch;
+        wreck.read_log(*pager, found, [&](const storage::LoggedOp&) { logged = true; });
     }
     Report report = report_of(found);
     if (report.fault_count == 0 || repair_to.empty()) return report;
-    const auto pager = storage::open_to_read(wreck.data(), whole);
     Salvage salvage({.to = repair_to, .hash_seed = meta ? meta->hash_seed : 0, .progress = progress});
     if (!meta) {
         salvage.find(*pager);

@@ -64,6 +64,8 @@ private:
     void replay_dict(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void replay_list(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void replay_replacement(Copied& target, EntryId id, Bytes entry);
+    /// Of one entry, or of all.
+    void forget_late(const Copied& target, std::optional<EntryId> id = {});
     void add_late();
     void rename(Copied& target, std::string_view name);
 

@@ -95,7 +95,7 @@ void call(const struct sigaction& action, int signal, siginfo_t* info, void* con
     sigset_t blocked = action.sa_mask;
     if (!(action.sa_flags & SA_NODEFER)) ::sigaddset(&blocked, SIGBUS);
     ::pthread_sigmask(SIG_BLOCK, &blocked, nullptr);
-    if (action.sa_flags & SA_RESETHAND) use_default_action();
+    if ((static_cast<unsigned>(action.sa_flags) & static_cast<unsigned>(SA_RESETHAND)) != 0) use_default_action();
     if (action.sa_flags & SA_SIGINFO) {
         action.sa_sigaction(signal, info, context);
     } else {

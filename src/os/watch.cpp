@@ -116,7 +116,7 @@ bool Hub::start() {
 }
 
 std::uint64_t Hub::add(const fs::path& path, std::function<void()> on_write) {
-    auto entry = std::make_shared<Entry>(kNone, std::move(on_write));
+    auto entry = std::make_shared<Entry>(Entry{kNone, std::move(on_write)});
     const std::lock_guard guard(mutex_);
     if (!start()) return 0;
     const auto place = entries_.emplace(last_ + 1, entry).first;

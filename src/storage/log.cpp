@@ -210,10 +210,12 @@ public:
     /// that first one. `budget` limits the bytes hashed.
     bool resync(std::uint64_t& budget) {
         const std::uint64_t stop = std::min(limit_, offset_ + kResyncReach);
+        const std::byte* const sequences = map_ ? bytes() + 16 : nullptr;
+        const std::uint64_t expected = sequence_;
         Record first, second;
         for (std::uint64_t at = offset_; at + 2 * kRecord < stop; ++at) {
             if ((at - offset_) % kReadAhead == 0) read_ahead(at);
-            if (load<std::uint64_t>(bytes() + at + 16) - sequence_ > kResyncReach / kRecord) continue;
+            if (load<std::uint64_t>(sequences + at) - expected > kResyncReach / kRecord) continue;
             if (!parse(at, first)) continue;
             const std::uint64_t behind = at + kRecord + first.payload.size();
             if (!parse(behind, second) || second.sequence != first.sequence + 1) continue;
@@ -492,6 +494,23 @@ Log::Replay Log::replay(const LogPosition& from, std::uint64_t checkpoint,
     }
     needed_ = replayed;
     last_salt_ = windows[window].salt;
+    return result;
+}
+
+Log::Examined Log::examine(const LogPosition& from, std::uint64_t checkpoint,
+                           const std::function<void(Bytes payload)>& read) {
+    Examined result{{}, UINT64_MAX, nullptr};
+    result.all = replay(from, checkpoint, [&](std::uint64_t sequence, Bytes payload) {
+        if (result.lost) return true;
+        try {
+            read(payload);
+        } catch (const CorruptionError&) {
+            result.lost = std::current_exception();
+            result.end = sequence;
+        }
+        return true;
+    });
+    if (result.end >= result.all.synced_sequence) result.lost = nullptr;
     return result;
 }
 

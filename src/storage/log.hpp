@@ -13,6 +13,7 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -99,6 +100,15 @@ public:
     /// window, accepts no record before that.
     Replay replay(const LogPosition& from, std::uint64_t checkpoint,
                   const std::function<bool(std::uint64_t sequence, Bytes payload)>& visit);
+
+    struct Examined {
+        Replay all;
+        std::uint64_t end;        ///< the records below can be read with all that they refer to
+        std::exception_ptr lost;  ///< what is wrong with record `end`, if it had been synced
+    };
+    /// As replay(), for records that refer to what lies elsewhere. `read(payload)` throws CorruptionError if that
+    /// cannot be read: such a record ends the log as a torn one does.
+    Examined examine(const LogPosition& from, std::uint64_t checkpoint, const std::function<void(Bytes payload)>& read);
 
     /// Shrinks the file to one empty window and ends the generation without forgetting it: replay()
     /// from its position finds no records. Only start() or resume() may follow. Does nothing if the generation

@@ -62,9 +62,11 @@ void Store::load() {
 /// leaves it longer.) Epochs that earlier pagers used are not used again.
 void Store::protect_older_states() {
     foreign_seals_.clear();
+    const auto named = [this](std::uint64_t epoch) {
+        return std::ranges::any_of(named_, [&](const NamedSnapshot& one) { return one.pages.epoch == epoch; });
+    };
     for (const auto& [epoch, holders] : holds_) {
-        const bool known = epoch == meta_.pages.epoch ||
-                           std::ranges::any_of(named_, [&](const NamedSnapshot& one) { return one.pages.epoch == epoch; });
+        const bool known = epoch == meta_.pages.epoch || named(epoch);
         if (!known) foreign_seals_.insert(epoch);
         foreign_ = std::max(foreign_, epoch);
     }
@@ -78,10 +80,7 @@ void Store::protect_older_states() {
 /// applies the records. An extent that a power failure left unwritten ends the log like a torn
 /// record does; if its record had been synced, that is corruption.
 void Store::replay(Log::Replay& outcome) {
-    std::uint64_t end = UINT64_MAX;
-    std::exception_ptr fault;
-    outcome = log_->replay(meta_.log, meta_.checkpoint, [&](std::uint64_t sequence, Bytes record) {
-        if (fault) return true;
+    const Log::Examined log = log_->examine(meta_.log, meta_.checkpoint, [&](Bytes record) {
         std::vector<ExtentRef> claimed;
         try {
             for_each_op(record, [&](const LoggedOp& op) {
@@ -91,17 +90,16 @@ void Store::replay(Log::Replay& outcome) {
                 pager_->read_extent(op.extent);
             });
         } catch (const CorruptionError&) {
-            fault = std::current_exception();
-            end = sequence;
             for (const ExtentRef& extent : claimed) pager_->release(extent);
+            throw;
         }
-        return true;
     });
-    if (fault && end < outcome.synced_sequence) std::rethrow_exception(fault);
+    outcome = log.all;
+    if (log.lost) std::rethrow_exception(log.lost);
     protect_older_states();
     WriteStep step(*this, WriteStep::Replay{});
     log_->replay(meta_.log, meta_.checkpoint, [&](std::uint64_t sequence, Bytes record) {
-        if (sequence >= end) return false;
+        if (sequence >= log.end) return false;
         apply(step, record);
         return true;
     });
@@ -112,17 +110,24 @@ void Store::apply(WriteStep& step, Bytes record) {
         step.next();
         if (op.op == Op::create) {
             if (op.operands.empty() || op.container < catalog_.containers) bad_record();
+            const std::string_view name = new_name(op.operands.subspan(1));
             catalog_.containers = op.container;
-            step.create(static_cast<ContainerType>(op.operands[0]), name_in(op.operands.subspan(1)));
+            step.create(static_cast<ContainerType>(op.operands[0]), name);
             return;
         }
         if (!Catalog(*pager_, catalog_).contains(op.container)) bad_record();
-        if (op.op == Op::rename) return step.rename(op.container, name_in(op.operands));
+        if (op.op == Op::rename) return step.rename(op.container, new_name(op.operands));
         const Methods& own = methods_of(step.root(op.container));
         if (op.op != Op::remove) return own.apply(step, op);
         own.clear(step, op.container);
         step.remove(op.container);
     });
+}
+
+std::string_view Store::new_name(Bytes operands) const {
+    const std::string_view name = name_in(operands);
+    if (find(name, catalog_)) bad_record();
+    return name;
 }
 
 void Store::clear_container(WriteStep& step, ContainerId id) { methods_of(step.root(id)).clear(step, id); }

@@ -244,6 +244,7 @@ private:
     void load();
     void replay(Log::Replay& outcome);
     void apply(WriteStep& step, Bytes record);
+    std::string_view new_name(Bytes operands) const;
     void clear_container(WriteStep& step, ContainerId id);
     void restore(Guard& lock) noexcept;
     void forget_changes() noexcept;

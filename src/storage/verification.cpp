@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
-#include <ranges>
+#include <unordered_set>
 #include <utility>
 
 namespace pyrsistence::storage {
@@ -101,9 +101,9 @@ void Verification::add_findings(const Verification& other, std::string_view stat
         more.push_back(fault);
         more.back().text = std::string(state) + ", " + fault.text;
     }
-    const std::size_t room = options_.most_faults - faults_.size();
+    const std::size_t kept = std::min(more.size(), options_.most_faults - faults_.size());
     count_ += other.count_ - other.faults_.size() + more.size();
-    std::ranges::move(more | std::views::take(room), std::back_inserter(faults_));
+    std::move(more.begin(), more.begin() + static_cast<std::ptrdiff_t>(kept), std::back_inserter(faults_));
 }
 
 void Verification::poll() {
@@ -161,6 +161,7 @@ private:
     const ContainerWalk& walk_;
     Verification& out_;
     std::uint64_t containers_ = 0;  ///< behind the last one found
+    std::unordered_set<std::string> names_;
 };
 
 void CatalogWalk::run(const CatalogRoot& root) {
@@ -219,7 +220,9 @@ void CatalogWalk::container(PageId id, ContainerId number, PageId from) {
     containers_ = number + std::uint64_t{1};
     out_.enter(Part::catalog, number);
     if (const std::byte* root = read(id, PageKind::root, 0, from)) {
-        out_.enter(Part::catalog, number, RootPage::name(root));
+        const std::string_view name = RootPage::name(root);
+        out_.enter(Part::catalog, number, name);
+        if (!names_.emplace(name).second) out_.fault(id, "another container has this name");
         try {
             walk_(pager_, root, out_);
         } catch (const CorruptionError& error) {
@@ -330,7 +333,11 @@ void verify_meta_pages(os::File& data, Verification& out) {
         std::array<std::byte, Meta::kSize> page{};
         data.read(page, id * kPageSize);
         const bool used = std::ranges::any_of(page, [](std::byte byte) { return byte != std::byte{0}; });
-        if (used && !Meta::decode(page)) out.fault(id, CorruptionError(name(id) + " of data: the meta page is damaged"));
+        try {
+            if (used && !Meta::decode(page)) out.fault(id, CorruptionError(name(id) + " of data: the meta page is damaged"));
+        } catch (const FormatError& error) {
+            out.fault(id, error.what());
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 #include "storage/wreck.hpp"
 
-#include <algorithm>
-
 namespace pyrsistence::storage {
 
 Wreck::Wreck(os::FileSystem& files, const os::fs::path& path) {
@@ -61,22 +59,26 @@ void Wreck::report(Verification& out) const {
     for (const std::string& text : faults_) out.fault(0, CorruptionError(text));
 }
 
-void Wreck::read_log(Verification& out, const std::function<void(const LoggedOp&)>& visit) const {
+void Wreck::read_log(Pager& pager, Verification& out, const std::function<void(const LoggedOp&)>& visit) const {
     if (!log_file_) return;
-    try {
-        Log(*log_file_, true).replay(meta_->log, meta_->checkpoint, [&](std::uint64_t, Bytes record) {
-            for_each_op(record, visit);
-            return true;
+    const auto read = [&](Bytes record) {
+        for_each_op(record, [&](const LoggedOp& op) {
+            if (op.external) pager.read_extent(op.extent);
         });
+        for_each_op(record, visit);
+    };
+    try {
+        const Log::Examined found = Log(*log_file_, true).examine(meta_->log, meta_->checkpoint, read);
+        if (found.lost) std::rethrow_exception(found.lost);
     } catch (const CorruptionError& error) {
         out.enter(Part::catalog, std::nullopt);
         out.fault(0, error);
     }
 }
 
-std::vector<FoundRoot> find_roots(Pager& pager, const std::function<void(PageId)>& progress) {
+void find_roots(Pager& pager, const std::function<void(PageId)>& progress,
+                const std::function<void(FoundRoot)>& visit) {
     constexpr PageId kReadAhead = 256;
-    std::vector<FoundRoot> found;
     for (PageId id = kMetaPages; id < pager.page_count(); ++id) {
         if (id % kReadAhead == 0) {
             pager.prefetch(id, kReadAhead);
@@ -85,13 +87,11 @@ std::vector<FoundRoot> find_roots(Pager& pager, const std::function<void(PageId)
         try {
             const std::byte* page = pager.read(id);
             if (page_kind(page) != PageKind::root) continue;
-            found.push_back({id, page_epoch(page), RootPage::type(page), std::string(RootPage::name(page))});
+            visit({id, page_epoch(page), RootPage::type(page), std::string(RootPage::name(page))});
         } catch (const CorruptionError&) {
             // Damaged, or the inside of an extent.
         }
     }
-    std::ranges::stable_sort(found, std::ranges::greater{}, &FoundRoot::epoch);
-    return found;
 }
 
 }  // namespace pyrsistence::storage

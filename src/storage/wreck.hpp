@@ -34,9 +34,9 @@ public:
     /// What was found wrong with the meta pages and the head of the log.
     void report(Verification& out) const;
 
-    /// Calls visit(op) for what the log tells since the checkpoint, until a record cannot be read, which is a fault.
-    /// REQUIRES: meta().
-    void read_log(Verification& out, const std::function<void(const LoggedOp&)>& visit) const;
+    /// Calls visit(op) for what the log tells since the checkpoint, until a record or an extent that it names cannot
+    /// be read; that is a fault if it had been synced. REQUIRES: meta().
+    void read_log(Pager& pager, Verification& out, const std::function<void(const LoggedOp&)>& visit) const;
 
 private:
     void lock(os::FileSystem& files, const os::fs::path& path);
@@ -48,8 +48,9 @@ private:
     std::vector<std::string> faults_;
 };
 
-/// Every root page that can be read, the newest first. Pages that are free now may be among them, and so may
+/// Calls visit(root) for every root page that can be read. Pages that are free now may be among them, and so may
 /// containers that were removed. Reads the whole file.
-std::vector<FoundRoot> find_roots(Pager& pager, const std::function<void(PageId)>& progress);
+void find_roots(Pager& pager, const std::function<void(PageId)>& progress,
+                const std::function<void(FoundRoot)>& visit);
 
 }  // namespace pyrsistence::storage

@@ -14,8 +14,8 @@ FAULTS = [
     dict(
         name="recovery forgets the last record",
         file=RECOVERY,
-        text="if (sequence >= end) return false;",
-        instead="if (sequence >= end || sequence + 1 == outcome.next_sequence) return false;",
+        text="if (sequence >= log.end) return false;",
+        instead="if (sequence >= log.end || sequence + 1 == outcome.next_sequence) return false;",
         tests=["RawDictTest.ThrowsNothingAwayWhenKilled"],
     ),
     dict(
@@ -201,6 +201,7 @@ FAULTS = [
         text="    dirty_.push_back(index);\n    groups_[index].dirty = true;\n",
         instead="    groups_[index].dirty = true;\n    dirty_.push_back(index);\n",
         tests=["Operations/FailingMemoryTest.*"],
+        runner="pyrsistence_memory_tests",
     ),
     dict(
         name="frames are written back without room for remembering them",
@@ -208,6 +209,7 @@ FAULTS = [
         text="        writing_.reserve(writing_.size() + sealed_.size());  // a frame that is in it twice would be freed twice\n",
         instead="",
         tests=["Operations/FailingMemoryTest.*"],
+        runner="pyrsistence_memory_tests",
     ),
     dict(
         name="frames are handed over without room for them",
@@ -215,6 +217,7 @@ FAULTS = [
         text="    sealed_.reserve(sealed_.size() + fresh_.size());\n",
         instead="",
         tests=["Operations/FailingMemoryTest.*"],
+        runner="pyrsistence_memory_tests",
     ),
     # Short and interrupted system calls.
     dict(

@@ -13,9 +13,9 @@ FAULTS = [
     ),
     dict(
         name="root pages that were found are tried from the oldest on",
-        file=WRECK,
-        text="std::ranges::stable_sort(found, std::ranges::greater{}, &FoundRoot::epoch);",
-        instead="std::ranges::stable_sort(found, std::ranges::less{}, &FoundRoot::epoch);",
+        file=SALVAGE,
+        text="std::ranges::upper_bound(newest, root.epoch, std::ranges::greater{}, &FoundRoot::epoch);",
+        instead="std::ranges::upper_bound(newest, root.epoch, std::ranges::less{}, &FoundRoot::epoch);",
         tests=["SalvageTest.ARottenMetaPageDoesNotBringBackTheCheckpointBefore"],
     ),
     dict(
@@ -126,16 +126,23 @@ FAULTS = [
     dict(
         name="an entry that was lost, replaced and erased comes back",
         file=SALVAGE,
-        text="late_.erase({target.id, id});",
-        instead="",
+        text="    forget_late(target, id);\n    if (!has(target.id, id)) return;\n",
+        instead="    if (!has(target.id, id)) return;\n",
         tests=["SalvageTest.WhatWasErasedSinceItWasLostStaysAway"],
     ),
     dict(
         name="an entry that was lost, replaced and cleared away comes back",
         file=SALVAGE,
-        text="std::erase_if(late_, [&](const auto& late) { return late.first.first == target.id; });",
-        instead="",
-        tests=["SalvageTest.WhatWasErasedSinceItWasLostStaysAway"],
+        text="        forget_late(target);\n        WriteStep step",
+        instead="        WriteStep step",
+        tests=["SalvageTest.LostEntriesThatAreRemovedLaterStayRemoved"],
+    ),
+    dict(
+        name="an entry that was lost, replaced and removed with its container is looked for a place",
+        file=SALVAGE,
+        text="    forget_late(target);\n    target.list.reset();\n",
+        instead="    target.list.reset();\n",
+        tests=["SalvageTest.LostEntriesThatAreRemovedLaterStayRemoved"],
     ),
     dict(
         name="a container that was removed since the checkpoint is saved",

@@ -328,25 +328,75 @@ TEST_F(SalvageTest, TheLogIsReplayedOverADictThatLostEntries) {
 
 /// Entries whose older version is lost wait until the log ends: what it takes away meanwhile must not come back.
 TEST_F(SalvageTest, WhatWasErasedSinceItWasLostStaysAway) {
-    for (const bool clear : {false, true}) {
-        SCOPED_TRACE(clear);
-        OpenStore<RawDict> open(dir_.next(), nullptr, kLarge);
-        for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key);
+    OpenStore<RawDict> open(path_, nullptr, kLarge);
+    for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key);
+    open->checkpoint();
+    for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key + 1);
+    for (std::uint64_t key = 0; key < 3000; key += 2) erase(*open, key);
+    const fs::path copy = dir_.next();
+    copy_as_killed(*open, copy);
+    ClosedStore store(copy);
+    store.flip(middle(store.map().leaves));
+    const auto found = read(RawDict(repair(copy).repaired));
+    EXPECT_EQ(found.size(), 1500u);
+    for (const auto& [key, text] : found) {
+        ASSERT_EQ(key % 2, 1u) << key;
+        ASSERT_EQ(text, value(key + 1)) << key;
+    }
+}
+
+/// What the log changes in a lost leaf and then takes away with its container, or by clearing it, is forgotten.
+TEST_F(SalvageTest, LostEntriesThatAreRemovedLaterStayRemoved) {
+    for (const bool remove : {false, true}) {
+        const fs::path path = dir_.next(), copy = dir_.next();
+        OpenStore<Store> open(path, nullptr, kLarge);
+        RawDict first(*open, "first"), second(*open, "second");
+        for (std::uint64_t key = 0; key < 1000; ++key) set(first, key, key);
+        set(second, 1, 1);
         open->checkpoint();
-        for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key + 1);
-        for (std::uint64_t key = 0; key < 3000 && !clear; key += 2) erase(*open, key);
-        if (clear) open->clear();
-        set(*open, 5000, 5000);
-        const fs::path copy = dir_.next();
+        for (std::uint64_t key = 0; key < 1000; ++key) set(first, key, key + 1);
+        if (remove) {
+            open->remove("first");
+        } else {
+            first.clear();
+        }
+        set(second, 2, 2);
         copy_as_killed(*open, copy);
         ClosedStore store(copy);
-        store.flip(middle(store.map().leaves));
-        const auto found = read(RawDict(repair(copy).repaired));
-        EXPECT_EQ(found.size(), clear ? 1u : 1501u);
-        for (const auto& [key, text] : found) {
-            ASSERT_TRUE(key == 5000 || (!clear && key % 2 == 1)) << key;
-            ASSERT_EQ(text, value(key == 5000 ? key : key + 1)) << key;
+        store.flip(store.map().leaves.front());
+        const Report report = repair(copy);
+        const Store repaired(report.repaired);
+        EXPECT_EQ(repaired.contains("first"), !remove);
+        EXPECT_EQ(read(RawDict(repaired, "second")).size(), 2u);
+        if (!remove) {
+            EXPECT_EQ(RawDict(repaired, "first").size(), 0u);
         }
+    }
+}
+
+/// The log may name an extent that is damaged: a fault, if opening refuses it, and not one if it had not been synced.
+TEST_F(SalvageTest, ALostExtentThatOnlyTheLogNames) {
+    OpenStore<RawList> open(path_, nullptr, kLarge);
+    append(*open, 0);
+    open->checkpoint();
+    for (std::uint64_t i = 1; i < 4; ++i) append(*open, i, 20'000);
+    for (const bool synced : {false, true}) {
+        if (synced) {
+            open->sync();
+            append(*open, 4);
+        }
+        const fs::path copy = dir_.next();
+        copy_as_killed(*open, copy);
+        flip(copy / "data", find(copy / "data", content(2, 20'000).substr(5'000, 20)));
+        if (!synced) {
+            EXPECT_EQ(verify(copy).fault_count, 0u);
+            EXPECT_EQ(RawList(copy).size(), 2u);
+            continue;
+        }
+        EXPECT_THROW(RawList{copy}, CorruptionError);
+        const Report report = repair(copy);
+        EXPECT_EQ(RawList(report.repaired).size(), 2u);
+        EXPECT_TRUE(mentions(report, "behind its damage"));
     }
 }
 

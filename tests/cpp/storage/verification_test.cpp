@@ -145,6 +145,15 @@ TEST_F(VerifyStoreTest, EveryContainerIsWalkedUnderItsName) {
     EXPECT_EQ(damaged.entries(), found.entries() - 1);
 }
 
+TEST_F(VerifyStoreTest, TwoContainersOfOneName) {
+    ClosedStore store(path_);
+    const auto& roots = store.map().roots;
+    store.change(roots[3], [](std::byte* page) { storage::RootPage::set_name(page, "list 1"); });
+    const Verification damaged = store.verify();
+    ASSERT_EQ(damaged.fault_count(), 1u) << to_string(damaged);
+    EXPECT_NE(damaged.faults()[0].text.find("another container has this name"), std::string::npos);
+}
+
 TEST_F(VerifyStoreTest, DamageToTheCatalogLosesOnlyWhatLiesBelow) {
     ClosedStore store(path_);
     const auto map = store.map();
