@@ -71,6 +71,9 @@ kill-long: build  ## Kill writers and readers for ten minutes (KILL_SECONDS=n, K
 	@TMPDIR=$(CPP_TMPDIR) PYRSISTENCE_KILL_SECONDS=$${KILL_SECONDS:-600} PYRSISTENCE_KILL_SEED=$${KILL_SEED:-1000} \
 	    build/tests/cpp/pyrsistence_tests --gtest_filter='KillTest.LongRun'
 
+planted-faults: setup  ## Plant faults into a copy and prove that tests notice each (hours; PATTERN=x for some)
+	@TMPDIR=$(CPP_TMPDIR) $(VENV_PYTHON) tools/planted_faults.py --jobs $(JOBS) $(if $(PATTERN),"$(PATTERN)")
+
 fuzz:  ## Run the libFuzzer programs of fuzz/ for a minute each (FUZZ_SECONDS=n)
 	@tools/setup.sh fuzz
 	@cmake -S . -B build-fuzz --log-level=WARNING -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_BUILD_TYPE=RelWithDebInfo \
@@ -138,4 +141,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long kill-long fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-cpp develop stubs wheel clean
+.PHONY: crash-long kill-long planted-faults fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-cpp develop stubs wheel clean

@@ -57,6 +57,26 @@ public:
         look_again();
     }
 
+    /// Makes the space map say that pages are in use or free. REQUIRES: it has one group, as map() lists it.
+    void set_in_use(const std::map<PageId, bool>& pages) {
+        const PageId block = map().space[0], directory = meta_.pages.space_map.first;
+        Page bits = read(block), entries = read(directory);
+        auto live = codec::load<std::uint32_t>(entries.data() + 8);
+        for (const auto& [id, in_use] : pages) {
+            const std::byte bit{static_cast<std::uint8_t>(1u << id % 8)};
+            const bool before = (bits[id / 8] & bit) != std::byte{};
+            bits[id / 8] = in_use ? bits[id / 8] | bit : bits[id / 8] & ~bit;
+            live += unsigned{in_use} - unsigned{before};
+        }
+        data_->write(bits, block * kPageSize);
+        codec::store(entries.data() + 8, live);
+        codec::store<std::uint64_t>(entries.data() + 12, XXH3_64bits(bits.data(), bits.size()));
+        data_->write(entries, directory * kPageSize);
+        storage::Meta meta = meta_;
+        meta.pages.space_map.checksum = XXH3_64bits(entries.data(), meta.pages.space_map.bytes);
+        write_meta(meta);
+    }
+
     /// The pages of a store with one container, in the order of their trees.
     struct Map {
         std::vector<PageId> catalog, roots, leaves, inner, buckets, hash_inner, space;

@@ -220,3 +220,15 @@ def test_the_flag_goes_with_the_handle(tmp_path, cls):
         with pickle.loads(pickle.dumps(container)) as again, pytest.raises(PickleRefusedError):
             again["a"] if cls is EMDict else again[0]
     assert not LOADED
+
+
+def test_copies_inherit_the_flag(tmp_path):
+    with Store(tmp_path / "s", allow_pickle=False) as store:
+        d, l = store.dict("d"), store.list("l")
+        for copy in (d.copy(), d | {}, {} | d):
+            with copy, pytest.raises(PickleRefusedError):
+                copy["trap"] = Trap()
+        for copy in (l.copy(), l + [], [] + l, l * 2):
+            with copy, pytest.raises(PickleRefusedError):
+                copy.append(Trap())
+    assert not LOADED

@@ -5,6 +5,9 @@ import concurrent.futures
 import contextlib
 import itertools
 import multiprocessing
+import os
+import pickle
+import signal
 import textwrap
 import time
 
@@ -52,7 +55,7 @@ class Bank:
 def look(store, least):
     """In a worker: a handle from the parent, which goes on writing. Returns the first and the last state seen."""
     with store:
-        assert store.mode == "r"
+        assert store.mode == "r" and store.info.memory_limit == 64 << 20
         first = seen = Bank.audit(store)
         end = time.monotonic() + PATIENCE
         for tries in itertools.count():
@@ -109,6 +112,25 @@ def test_workers_read_while_their_parent_writes(store, method, kind):
                     opened.checkpoint()
         assert Bank.audit(opened) == bank.count
         opened.check()
+
+
+def test_a_sent_handle_shows_what_its_sender_had_done_although_that_has_stopped(store, tmp_path):
+    sender = """
+        import pathlib, pickle, sys
+        from pyrsistence import EMDict
+        with EMDict(sys.argv[1]) as d:
+            d["a"] = 1
+            pathlib.Path(sys.argv[2]).write_bytes(pickle.dumps(d))
+            print("sent", flush=True)
+            sys.stdin.read()
+    """
+    with support.child(sender, store, tmp_path / "sent") as process:
+        support.expect(process, "sent")
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        with pickle.loads((tmp_path / "sent").read_bytes()) as d:
+            assert dict(d.items()) == {"a": 1}
+        process.send_signal(signal.SIGCONT)
 
 
 PARENT = """

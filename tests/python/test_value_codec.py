@@ -433,6 +433,7 @@ HOSTILE = {
     "huge dict": "0C FFFFFFFF0F 81",
     "huge text": "06 FFFFFFFFFFFFFFFF7F",
     "varint too long": "0B 80808080808080808080 01",
+    "varint beyond 64 bits": "0B 808080808080808080 02",
     "unhashable in set": "0D 01 0B00",
     "unhashable key": "0C 01 0B00 81",
     "unhashable in frozenset": "0E 01 0A01 0D00",

@@ -142,7 +142,8 @@ TEST(Encoding, ItemSizeOfDeepNestingDoesNotRecurse) {
 TEST(Encoding, ItemSizeRefusesHostileCounts) {
     for (const char* item : {"0bffffffffffffffffff0101", "0cffffffffffffffffff010101",
                              "0c8080808080808080800101",
-                             "08ffffffffffffffffff0101", "19ffffffffffffffffff0101", "0b03010b0301010b"}) {
+                             "08ffffffffffffffffff0101", "19ffffffffffffffffff0101", "0b03010b0301010b",
+                             "0b808080808080808080010b81808080808080808001"}) {  // which together make 2^64
         EXPECT_THROW(item_size(unhex(item)), CorruptionError) << item;
     }
 }

@@ -240,6 +240,25 @@ TEST_F(SalvageTest, ContainersAreFoundWithoutCatalogAndMetaPages) {
     }
 }
 
+/// A version with faults is not saved if one that is a little older has none.
+TEST_F(SalvageTest, OfSeveralVersionsASoundOneIsFound) {
+    {
+        Store store(path_);
+        RawDict dict(store, "d");
+        for (std::uint64_t key = 0; key < 2000; ++key) set(dict, key, key);
+        store.keep_snapshot("before");  // and with it the pages of this version
+        set(dict, 1000, 5);
+    }
+    ClosedStore closed(path_);
+    const auto map = closed.map();
+    const auto epoch = [&](PageId id) { return storage::page_epoch(closed.read(id).data()); };
+    closed.flip(*std::ranges::max_element(map.leaves, {}, epoch));  // which holds the change
+    closed.flip(map.catalog.front());
+    const auto found = read(RawDict(Store(repair(path_).repaired), "d"));
+    ASSERT_EQ(found.size(), 2000u);
+    for (const auto& [key, text] : found) ASSERT_EQ(text, value(key));
+}
+
 /// The older checkpoint is not taken for the newest if the log knows better.
 TEST_F(SalvageTest, ARottenMetaPageDoesNotBringBackTheCheckpointBefore) {
     {
@@ -305,6 +324,25 @@ TEST_F(SalvageTest, TheLogIsReplayedOverADictThatLostEntries) {
     }
     EXPECT_GT(lost, 0u);
     EXPECT_LT(lost, 50u);
+}
+
+/// Entries whose older version is lost wait until the log ends: what it takes away meanwhile must not come back.
+TEST_F(SalvageTest, WhatWasErasedSinceItWasLostStaysAway) {
+    OpenStore<RawDict> open(path_, nullptr, kLarge);
+    for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key);
+    open->checkpoint();
+    for (std::uint64_t key = 0; key < 3000; ++key) set(*open, key, key + 1);
+    for (std::uint64_t key = 0; key < 3000; key += 2) erase(*open, key);
+    const fs::path copy = dir_.next();
+    copy_as_killed(*open, copy);
+    ClosedStore store(copy);
+    store.flip(middle(store.map().leaves));
+    const auto found = read(RawDict(repair(copy).repaired));
+    EXPECT_EQ(found.size(), 1500u);
+    for (const auto& [key, text] : found) {
+        ASSERT_EQ(key % 2, 1u) << key;
+        ASSERT_EQ(text, value(key + 1)) << key;
+    }
 }
 
 /// What the log changes in a lost leaf and then takes away with its container, or by clearing it, is forgotten.
@@ -436,7 +474,7 @@ TEST_F(SalvageTest, WhatIsInTheWayStaysAndWhatIsUnfinishedGoes) {
     EXPECT_THROW((void)verify(path_), Error);
     fs::remove_all(path_);
 
-    ClosedStore store = dict(3000);
+    ClosedStore store = dict(20'000);
     const fs::path to = dir_.next();
     EXPECT_EQ(verify(path_, {}, to).fault_count, 0u);
     EXPECT_FALSE(fs::exists(to)) << "there was nothing to repair";
@@ -450,16 +488,20 @@ TEST_F(SalvageTest, WhatIsInTheWayStaysAndWhatIsUnfinishedGoes) {
     int reports = 0;
     const auto count = [&](std::uint64_t, std::uint64_t) { ++reports; };
     EXPECT_EQ(verify(path_, count, to).repaired, to) << "an empty directory is no hindrance";
+    int unfinished = 0;
     for (int at = 1; at <= reports; ++at) {
         int left = at;
         const fs::path next = dir_.next();
         const auto stop = [&](std::uint64_t, std::uint64_t) {
-            if (--left == 0) throw Enough{};
+            if (--left > 0) return;
+            unfinished += fs::exists(next.string() + ".unfinished");
+            throw Enough{};
         };
         ASSERT_THROW((void)verify(path_, stop, next), Enough);
         ASSERT_FALSE(fs::exists(next));
         ASSERT_FALSE(fs::exists(next.string() + ".unfinished"));
     }
+    EXPECT_GT(unfinished, 0) << "none was stopped within the repair";
 }
 
 /// Whatever is damaged: what a repair saves is sound, and each value is one that its key once had.

@@ -94,6 +94,13 @@ TEST_F(PosixFileTest, RefusesSymbolicLinks) {
     EXPECT_EQ(error_of([&] { system_.create(path("link")); }), EEXIST);
 }
 
+TEST_F(PosixFileTest, RefusesPipesWithoutWaiting) {
+    ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
+    for (const Access access : {Access::read_only, Access::read_write}) {
+        EXPECT_EQ(error_of([&] { system_.open(path(), access); }), EINVAL);
+    }
+}
+
 TEST_F(PosixFileTest, ReadOnlyFilesRefuseWrites) {
     system_.create(path())->write(as_bytes("x"), 0);
     auto file = system_.open(path(), Access::read_only);

@@ -504,6 +504,19 @@ TEST_F(LogTest, DamagedWindowHeaderIsCorrupt) {
     EXPECT_EQ(corruption(), "");
 }
 
+/// Behind a right checksum, too: whoever went on in such a window would map it.
+TEST_F(LogTest, AWindowLongerThanAnyIsCorrupt) {
+    open();
+    std::array<std::byte, 72> header;
+    for (const std::uint64_t capacity : {Log::kMaxCapacity + 1, std::uint64_t{1} << 62}) {
+        file.read(header, Log::kHeaderSize);
+        codec::store(header.data() + 40, capacity);
+        codec::store<std::uint64_t>(header.data() + 64, XXH3_64bits(header.data(), 64));
+        file.write(Bytes(header), Log::kHeaderSize);
+        EXPECT_NE(corruption().find("the most is"), std::string::npos) << corruption();
+    }
+}
+
 TEST_F(LogTest, RandomDamageNeitherCrashesNorInvents) {
     Random random(7);
     open(1 << 14);

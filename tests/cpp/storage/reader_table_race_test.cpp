@@ -61,6 +61,7 @@ TEST_F(ReaderTableRaceTest, TheWriterMayGoOnAtAnyInstructionOfAReader) {
         writer_->table.publish(seal(++epoch));
         const Epochs used = writer_->table.epochs_in_use();
         process.run();
+        ASSERT_EQ(writer_->table.epochs_in_use(), (Epochs{*got})) << "it tells of another state than it reads";
         if (*got == epoch) continue;
         ++kept;
         ASSERT_EQ(*got, epoch - 1);

@@ -359,6 +359,9 @@ TEST_F(StoreFilesTest, AForkBesideBusyThreadsDoesNotHang) {
             }
         });
     }
+    threads.emplace_back([&] {  // a child must not inherit the lock that is held while a store is opened
+        while (!stop) RawDict(dir_ / "other", mode(Mode::append)).close();
+    });
     for (int i = 0; i < 20; ++i) {
         EXPECT_EQ(in_child([&] {
                       ::alarm(20);
@@ -375,6 +378,23 @@ TEST_F(StoreFilesTest, AForkBesideBusyThreadsDoesNotHang) {
     stop = true;
     for (std::thread& thread : threads) thread.join();
     dict.check();
+}
+
+/// The child of a writer that died just after a fork has its lock until it has run its fork handlers.
+TEST_F(StoreFilesTest, TheLockOfADeadWriterIsAwaited) {
+    RawDict(path_, mode(Mode::append)).close();
+    const auto file = os::FileSystem::posix().open(path_ / "lock", os::Access::read_write);
+    const pid_t dead = ::fork();
+    if (dead == 0) ::_exit(0);
+    ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+    file->write(as_bytes(std::to_string(dead) + "\n"), 0);
+    ASSERT_TRUE(file->try_lock(0, os::Lock::exclusive));
+    std::thread child([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        file->unlock(0);
+    });
+    EXPECT_NO_THROW(RawDict(path_, mode(Mode::append)));
+    child.join();
 }
 
 TEST_F(StoreFilesTest, AReaderRecoversAStoreAfterAKill) {

@@ -156,5 +156,16 @@ TYPED_TEST(InnerNodeTest, ValidateGuardsTheSearches) {
     EXPECT_GT(refused, 0u);
 }
 
+/// One child too many lies where the next array begins, or behind it: whatever is there may pass for one.
+TYPED_TEST(InnerNodeTest, ValidateRefusesMoreThanFit) {
+    using Node = TypeParam;
+    auto page = new_node();
+    for (unsigned i = 0; i < Node::kCapacity; ++i) Node::insert(page.data(), i, 5000 + i, i, 5);
+    EXPECT_NO_THROW(Node::validate(page.data(), 7, 10'000));
+    storage::set_page_count(page.data(), Node::kCapacity + 1);
+    Node::set_child(page.data(), Node::kCapacity, 5000);
+    EXPECT_THROW(Node::validate(page.data(), 7, 10'000), CorruptionError);
+}
+
 }  // namespace
 }  // namespace pyrsistence::structures

@@ -123,7 +123,8 @@ TEST_F(SlottedLeafTest, ValidateGuardsEveryRecord) {
         }
         unsigned entries = 0;
         for (unsigned i = 0; i < Leaf::slots(page.data()); ++i) {
-            const Bytes stored = Leaf::record(page.data(), i).stored;
+            const auto [stored, external] = Leaf::record(page.data(), i);
+            ASSERT_TRUE(!external || stored.size() == storage::ExtentRef::kEncodedSize) << "decoding would read beyond it";
             ASSERT_TRUE(stored.data() >= page.data() && stored.data() + stored.size() <= page.data() + page.size());
             ASSERT_LE(stored.size(), Leaf::kMaxRecord) << "splitting would write beyond the page";
             entries += !stored.empty();
