@@ -13,7 +13,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,6 +162,16 @@ def get(run: Run, call: Callable) -> dict:
     return result(*run.timed(call, batches, run.expect_last), run.operations)
 
 
+def get_many(run: Run, call: Callable) -> dict:
+    def check(values: Sequence, indices: list[int]) -> None:
+        if len(values) != len(indices):
+            run.fail(f"{len(values)} values for {len(indices)} keys")
+        run.expect(indices[-1], values[-1])
+
+    batches = ((indices, (run.data.keys(indices),)) for indices in run.chosen())
+    return result(*run.timed(call, batches, check), run.operations)
+
+
 def miss(run: Run, call: Callable) -> dict:
     def check(found: int, indices: list[int]) -> None:
         if found != 0:
@@ -291,6 +301,7 @@ def dict_rows(table: str) -> tuple[Row, ...]:
         Row(f"{table}.insert", "`d[k] = v`, one by one", "load", load),
         sync_row(f"{table}.insert-sync"),
         Row(f"{table}.get", "`d[k]`, random keys", "get", get),
+        Row(f"{table}.get-many", "the same, 10,000 keys in one call", "get_many", get_many),
         Row(f"{table}.miss", "`d.get(k)`, absent keys", "miss", miss),
         Row(f"{table}.overwrite", "`d[k] = v`, random keys", "overwrite", overwrite),
         Row(f"{table}.iterate", "`for k, v in d.items()`", "iterate", iterate),

@@ -173,9 +173,8 @@ PyObject* get(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 /// Keys that are encoded before the next native step.
 constexpr std::size_t kTogether = 256;
 
-/// Appends the values of these keys to the list.
-void look_up(const Collection& dict, const Chunk& identities, nb::handle fallback, PyObject* values) {
-    Chunk found;
+/// Appends the values of these keys to the list, by way of `found`.
+void look_up(const Collection& dict, const Chunk& identities, Chunk& found, nb::handle fallback, PyObject* values) {
     Dict(dict).without_gil([&](const RawDict& engine) { engine.get_many(identities, found); });
     for (std::size_t i = 0; i < found.items.size(); ++i) {
         const nb::object value = found.items[i].key == 0 ? nb::borrow(fallback)
@@ -190,7 +189,7 @@ PyObject* get_many(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     const Collection& dict = collection_of(self);
     const nb::handle fallback = count == 2 ? args[1] : Py_None;
     const nb::object values = own(PyList_New(0)), iterator = own(PyObject_GetIter(args[0]));
-    Chunk identities;
+    Chunk identities, found;
     Buffer identity;
     SignalPoll poll;
     for (nb::object key; (key = nb::steal(PyIter_Next(iterator.ptr()))).is_valid(); poll.step()) {
@@ -198,11 +197,11 @@ PyObject* get_many(PyObject* self, PyObject* const* args, Py_ssize_t count) {
         dict.serializer().encode_lookup(key.ptr(), identity);
         identities.add(0, identity);
         if (identities.items.size() < kTogether) continue;
-        look_up(dict, identities, fallback, values.ptr());
+        look_up(dict, identities, found, fallback, values.ptr());
         identities.clear();
     }
     if (PyErr_Occurred()) raise_pending();
-    look_up(dict, identities, fallback, values.ptr());
+    look_up(dict, identities, found, fallback, values.ptr());
     return Py_NewRef(values.ptr());
 }
 

@@ -1,6 +1,6 @@
 """Python's own dict and list, which keep nothing: the speed to be measured against."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from . import Adapter, MappingLoops, SequenceLoops, Settings, register
@@ -21,6 +21,9 @@ class BuiltinDict(Builtin, MappingLoops):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.data = {}
+
+    def get_many(self, keys: list) -> Sequence:
+        return list(map(self.data.__getitem__, keys))
 
     def storing(self) -> AbstractContextManager[Callable[[object, object], object]]:
         return nullcontext(self.data.__setitem__)

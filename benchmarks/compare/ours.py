@@ -46,14 +46,6 @@ class OurDict(Ours, MappingLoops):
     container = "dict"
     title = collection = "EMDict"
 
-    @classmethod
-    def offers(cls, operation: str) -> bool:
-        if operation == "get_many":
-            from pyrsistence import EMDict
-
-            return hasattr(EMDict, "get_many")
-        return super().offers(operation)
-
     def get_many(self, keys: list) -> Sequence:
         return self.data.get_many(keys)
 
