@@ -157,10 +157,13 @@ TEST_F(StoreTest, AFailedSyncPoisonsTheHandle) {
     auto open = std::make_unique<OpenStore<RawDict>>(path_, &files, kSmall);
     DictDriver driver(4, 500, {60'000, 10});
     for (int i = 0; i < 500; ++i) driver.step(&**open);
-    unsigned syncs = 0;
-    files.hook = [&](Call call, const fs::path&) {
-        if (call == Call::sync && ++syncs == 1) throw StorageError("test: lost page", EIO);
+    (*open)->checkpoint();
+    unsigned syncs = 0;  // of this thread, beside which a checkpoint may begin
+    files.hook = [&, here = std::this_thread::get_id()](Call call, const fs::path&) {
+        if (call != Call::sync || std::this_thread::get_id() != here) return;
+        if (++syncs == 1) throw StorageError("test: lost page", EIO);
     };
+    for (int i = 0; i < 5; ++i) driver.step(&**open);
     EXPECT_THROW((*open)->sync(), StorageError);
     EXPECT_THROW((*open)->sync(), StorageError);
     EXPECT_THROW((*open)->checkpoint(), StorageError);
