@@ -24,6 +24,8 @@ using structures::Record;
 
 /// Keys that are looked up side by side: what they touch fits into the first-level cache.
 constexpr std::size_t kTogether = 64;
+/// A store of fewer pages is expected in the processor's caches, where looking ahead only costs time.
+constexpr PageId kCachedPages = 1024;
 
 /// Under the next id.
 void add_entry(WriteStep& step, ContainerId container, FoundEntry& found, std::uint64_t hash, Bytes entry) {
@@ -70,7 +72,9 @@ void RawDict::get_many(const Chunk& identities, Chunk& values) const {
         for (std::size_t i = 0; i < count; ++i) hashes[i] = codec::key_hash(identities.entry(first + i), seed);
         const ReadStep step = reading();
         const std::byte* root = step.root(id_);
-        containers::prefetch_entries(step.pager(), root, std::span(hashes).first(count));
+        if (step.pager().page_count() > kCachedPages) {
+            containers::prefetch_entries(step.pager(), root, std::span(hashes).first(count));
+        }
         for (std::size_t i = 0; i < count; ++i) {
             const Bytes identity = identities.entry(first + i);
             const FoundEntry found = find_entry(step.pager(), root, hashes[i], identity);
