@@ -86,7 +86,7 @@ public:
         if (!RawDict::get(identity_of(key), item)) return std::nullopt;
         return detail::decode_item<V>(item);
     }
-    /// The values of many keys, in their order: a fraction of the time of get() for each, if they are spread.
+    /// The values of many keys, in their order: sooner than by get() if they are spread over millions of entries.
     template <std::ranges::input_range Keys>
     std::vector<std::optional<V>> get_many(Keys&& keys) const {
         std::vector<std::optional<V>> values;

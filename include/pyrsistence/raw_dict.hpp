@@ -30,7 +30,7 @@ public:
     /// Copies the value into `value`; false if there is no such key.
     bool get(Bytes identity, Buffer& value) const;
     /// Looks up many keys: item i of `values` is the value of identity i, with the entry's id, or with 0 if there is
-    /// no such key. What they need is loaded side by side, so that it takes a fraction of the time of get().
+    /// no such key. What they need is loaded side by side, which saves time where get() would wait for memory.
     /// Every 64 keys see one moment.
     void get_many(const Chunk& identities, Chunk& values) const;
     bool contains(Bytes identity) const;
