@@ -64,6 +64,27 @@ TEST_F(PagerTest, ASealedPageMovesWhenWritten) {
     EXPECT_FALSE(pager->space().busy(id));
 }
 
+/// What was read once is expected in memory, unless the file is larger than what stays there.
+TEST_F(PagerTest, PeekingNeverWaits) {
+    PagerState state;
+    PageId id = 0;
+    {
+        auto pager = open({});
+        id = add(*pager, 5);
+        EXPECT_EQ(pager->peek(id), pager->read(id)) << "a frame";
+        state = pager->seal();
+        pager->write_all();
+    }
+    for (const bool large : {false, true}) {
+        Pager pager(*file_, state, {.access = Access::read, .cache_memory = large ? 0 : UINT64_MAX});
+        EXPECT_EQ(pager.peek(id), nullptr) << "not yet verified";
+        const std::byte* page = pager.read(id);
+        EXPECT_EQ(pager.peek(id), large ? nullptr : page);
+        EXPECT_EQ(pager.peek(PageId{1} << 40), nullptr) << "no page at all";
+        EXPECT_TRUE(filled(pager.read(id), 5));
+    }
+}
+
 TEST_F(PagerTest, PagesBornAfterTheLastHeldSealComeBackAtOnce) {
     auto pager = open({});
     PageId id = add(*pager, 0);
