@@ -21,7 +21,7 @@ using storage::Meta;
 using storage::PageKind;
 using Counted = structures::InnerNode<true>;
 using HashInner = structures::InnerNode<false>;
-using Index = structures::HashIndex;
+using Index = structures::BucketTree;
 using Leaf = structures::SlottedLeaf;
 using Root = storage::RootPage;
 

@@ -13,18 +13,23 @@ inline constexpr std::size_t kEntriesField = storage::RootPage::kFields;
 struct DictRoot {
     static constexpr std::size_t kEntries = kEntriesField;
     static constexpr std::size_t kIndex = kEntries + structures::RootField::kSize;
-    static constexpr std::size_t kDelta = kIndex + structures::RootField::kSize;  ///< reserved, zero
-    static constexpr std::size_t kNextId = kDelta + structures::RootField::kSize; ///< u48: ids given out, first is 1
-    static_assert(kNextId + 8 <= storage::RootPage::kNameSize);
+    static constexpr std::size_t kDelta = kIndex + structures::RootField::kSize;
+    static constexpr std::size_t kNextId = kDelta + structures::RootField::kSize;  ///< u48: ids given out, first is 1
+    static constexpr std::size_t kFilter = kNextId + 8;
+    static_assert(kFilter + structures::HashIndex::kFilterSize <= storage::RootPage::kNameSize);
 
     static structures::Tree entries(storage::Pager& pager, const std::byte* root) {
         return {pager, root + kEntries, structures::Tree::Key::id};
     }
-    static structures::HashIndex index(storage::Pager& pager, const std::byte* root) { return {pager, root + kIndex}; }
     static structures::Tree entries(storage::Pager& pager, std::byte* root) {
         return {pager, root + kEntries, structures::Tree::Key::id};
     }
-    static structures::HashIndex index(storage::Pager& pager, std::byte* root) { return {pager, root + kIndex}; }
+    static structures::HashIndex index(storage::Pager& pager, const std::byte* root) { return {pager, index_roots(root)}; }
+    /// They are written only in a root that the caller may write.
+    static structures::HashIndex::Roots index_roots(const std::byte* root) {
+        auto* fields = const_cast<std::byte*>(root);
+        return {fields + kIndex, fields + kDelta, fields + kFilter};
+    }
     static EntryId next_id(const std::byte* root) { return codec::load48(root + kNextId) + 1; }
     static void set_next_id(std::byte* root, EntryId next) { codec::store48(root + kNextId, next - 1); }
 };

@@ -54,10 +54,12 @@ void relocate_entries(storage::Store& store, ContainerId id, PageId limit, const
 }
 
 void relocate_index(storage::Store& store, ContainerId id, PageId limit) {
-    for (std::optional<std::uint64_t> tag = 0; tag;) {
+    for (std::optional<std::uint64_t> place = 0; place;) {
         storage::WriteStep step(store);
         std::byte* root = step.change(id);
-        for (unsigned i = 0; i < kLeavesPerStep && tag; ++i) tag = DictRoot::index(step.pager(), root).relocate(*tag, limit);
+        for (unsigned i = 0; i < kLeavesPerStep && place; ++i) {
+            place = DictRoot::index(step.pager(), root).relocate(*place, limit);
+        }
         step.commit_moved();
     }
 }

@@ -8,7 +8,7 @@
 
 namespace pyrsistence::storage {
 
-inline constexpr std::uint32_t kFormatVersion = 1;
+inline constexpr std::uint32_t kFormatVersion = 2;
 inline constexpr std::size_t kPageSize = 4096;
 inline constexpr PageId kMetaPages = 2;  ///< pages 0 and 1, written in turn
 inline constexpr PageId kMaxPages = PageId{1} << 48;
@@ -19,8 +19,9 @@ enum class PageKind : std::uint8_t {
     root = 3,     ///< one container: its type, trees and name
     leaf = 4,     ///< Tree leaf: slotted records
     inner = 5,    ///< Tree inner node (counted)
-    bucket = 6,   ///< HashIndex leaf
+    bucket = 6,   ///< BucketTree leaf
     hash_inner = 7,
+    filter = 8,   ///< TagFilter leaf
 };
 
 /// The first 16 bytes of every page but the meta pages, and of no extent.

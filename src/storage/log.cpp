@@ -326,8 +326,8 @@ void check_file_header(os::File& file) {
         corrupt(0, "the file header is damaged");
     }
     const std::uint32_t version = load<std::uint32_t>(header.data() + 8);
-    if (version != kFormatVersion) {
-        throw FormatError("log: format version " + std::to_string(version) + ", this release reads version " +
+    if (version == 0 || version > kFormatVersion) {
+        throw FormatError("log: format version " + std::to_string(version) + ", this release reads up to version " +
                           std::to_string(kFormatVersion) + "; upgrade pyrsistence");
     }
 }

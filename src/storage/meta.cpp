@@ -53,7 +53,7 @@ std::optional<Meta> Meta::decode(Bytes page) {
         throw FormatError("the store has format version " + std::to_string(version) + ", this pyrsistence reads up to " +
                           std::to_string(kFormatVersion) + "; upgrade pyrsistence");
     }
-    if (version != kFormatVersion || load<std::uint32_t>(p + 12) != kPageSize) return std::nullopt;
+    if (version == 0 || load<std::uint32_t>(p + 12) != kPageSize) return std::nullopt;
     Meta meta;
     meta.checkpoint = load<std::uint64_t>(p + 16);
     meta.pages = {load<std::uint64_t>(p + 24), load<std::uint64_t>(p + 32), ExtentRef::decode(p + 40)};

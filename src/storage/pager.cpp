@@ -91,6 +91,7 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
       space_(open_space(file, state, options)),
       access_(options.access),
       cached_pages_(options.cache_memory / kPageSize),
+      index_pages_(options.index_pages),
       opened_epoch_(state.epoch),
       space_directory_(state.space_map),
       file_pages_(file.size() / kPageSize) {
@@ -107,6 +108,7 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
                 "the file ends before it, at " + std::to_string(file_pages_) + " pages");
     }
     frame_capacity_ = std::max<std::size_t>(options.frame_memory / kPageSize, 4 * kStepFrames);
+    if (index_pages_ == 0) index_pages_ = frame_capacity_ / 2;
     if (access_ != Access::read) open_arena();
     map_file(file_pages_);
 }

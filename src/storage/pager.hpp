@@ -51,6 +51,7 @@ public:
         std::size_t frame_memory = std::size_t{64} << 20;  ///< bytes for frames
         Access access = Access::write;
         std::uint64_t cache_memory = UINT64_MAX;  ///< bytes of a file that the page cache is likely to keep
+        PageId index_pages = 0;  ///< of an index that is changed in place, see HashIndex; 0: half of the frames
         std::vector<PagerState> held = {};  ///< older states whose pages must not be used, oldest first
     };
     /// Frames that are free after reserve(): the pages that one step of an operation may write.
@@ -86,6 +87,11 @@ public:
         }
         prefetch(id);
         return nullptr;
+    }
+    /// Whether the page was written since the last seal and has not been written out: changing it costs nothing.
+    bool dirty(PageId id) const {
+        if (id >= state_size_ || page_state_[id] < kFirstFrame) return false;
+        return page_epoch(frame(page_state_[id])) == epoch_;
     }
     /// Reads ahead without waiting.
     void prefetch(PageId id, std::uint64_t pages = 1);
@@ -165,6 +171,7 @@ public:
     std::uint64_t live_pages() const noexcept { return space_.live_pages(); }
     std::size_t frames_in_use() const noexcept { return frames_.size() - free_stack_.size(); }
     std::size_t frame_capacity() const noexcept { return frame_capacity_; }
+    PageId index_pages() const noexcept { return index_pages_; }
     /// True when few frames are free and a pending checkpoint (write_sealed, retire) would free some:
     /// the store should wait for it, since frames that belong to a seal cannot be written out early.
     bool frames_scarce() const noexcept;
@@ -250,6 +257,7 @@ private:
 
     const Access access_;
     const PageId cached_pages_;         ///< a file of more is not expected to stay in memory
+    PageId index_pages_;
     std::uint64_t opened_epoch_;        ///< pages that were there before are of this epoch at most
     ExtentRef space_directory_;         ///< of the last seal
     PageId file_pages_ = 0;             ///< whole pages in the file

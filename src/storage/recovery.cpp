@@ -37,6 +37,7 @@ void Store::load() {
     options.frame_memory = options_.memory_limit / 4 * 3;
     static const std::uint64_t memory = os::available_memory();
     options.cache_memory = memory / 2;
+    options.index_pages = options_.index_pages;
     options.access = read_only() ? Pager::Access::replay : Pager::Access::write;
     for (const NamedSnapshot& snapshot : named_) options.held.push_back(snapshot.pages);
     pager_ = std::make_unique<Pager>(*data_, meta_.pages, options);

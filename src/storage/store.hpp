@@ -33,6 +33,7 @@ struct StoreOptions : Options {
     os::FileSystem* files = nullptr;  ///< null: the operating system's
     std::uint64_t log_window = 0;     ///< bytes of log between checkpoints; 0: by the size of the store
     std::uint64_t hash_seed = 0;      ///< of a new store; 0: random
+    PageId index_pages = 0;           ///< of an index that is changed in place; 0: by the memory limit
     /// Told by the thread that starts a checkpoint, then by the checkpoint's own when it begins and ends.
     enum class Checkpoint { starts, begins, ends };
     std::function<void(Checkpoint)> on_checkpoint;

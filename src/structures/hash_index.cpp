@@ -1,139 +1,168 @@
 #include "structures/hash_index.hpp"
 
+#include <algorithm>
 #include <vector>
 
 namespace pyrsistence::structures {
 
-const bool HashIndex::registered_ = HashIndex::register_validator();
+namespace {
 
-bool HashIndex::register_validator() {
-    storage::Pager::set_validator(storage::PageKind::bucket, &HashIndex::validate);
-    return true;
+constexpr unsigned kUsualFill = BucketTree::kCapacity / 10 * 7;  ///< slots in a bucket, about
+
+// What one step writes must fit into Pager::kStepFrames, beside the pages of the entry: each of these buckets may
+// be cut in two.
+constexpr unsigned kSweepBuckets = 24;
+constexpr std::size_t kSweepSlots = 4096;  ///< that the delta gives
+
+constexpr std::uint64_t kEndOfTags = BucketTree::kTags.high;
+
+/// The fields behind the filter's root.
+struct Sweep {
+    static std::uint64_t cursor(const std::byte* p) { return codec::load48(p); }
+    static void set_cursor(std::byte* p, std::uint64_t tag) { codec::store48(p, tag); }
+    /// Whether all of the base has been swept once: the filter knows everything.
+    static bool complete(const std::byte* p) { return codec::load<std::uint16_t>(p + 6) != 0; }
+    static void set_complete(std::byte* p) { codec::store<std::uint16_t>(p + 6, 1); }
+};
+
+}  // namespace
+
+/// Whether the pages of the base are too many to be changed in memory between two checkpoints.
+bool HashIndex::outgrown() const { return pager_.writes() && base_.size() / kUsualFill > pager_.index_pages(); }
+
+/// A larger delta makes sweeps rarer; all of it should stay in memory.
+std::uint64_t HashIndex::delta_limit() const {
+    constexpr std::uint64_t kShare = 16;
+    const std::uint64_t memory = pager_.index_pages() * kUsualFill / 2;
+    return std::min(std::max<std::uint64_t>(base_.size() / kShare, BucketTree::kCapacity), memory);
 }
 
-void HashIndex::validate(const std::byte* bucket, PageId id, PageId) {
-    const unsigned n = storage::page_count(bucket);
-    bool ordered = n <= kCapacity;
-    for (unsigned i = 1; ordered && i < n; ++i) ordered = tag_at(bucket, i - 1) <= tag_at(bucket, i);
-    if (!ordered) {
-        throw CorruptionError("page " + std::to_string(id) +
-                              " of data: a bucket out of order; verify(repair=True) makes a new store with a sound one");
-    }
-}
-
-void HashIndex::put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id) {
-    const unsigned n = storage::page_count(bucket);
-    std::byte* place = bucket + kSlots + kSlot * i;
-    std::memmove(place + kSlot, place, kSlot * (n - i));
-    codec::store<std::uint32_t>(place, static_cast<std::uint32_t>(tag));
-    place[4] = std::byte(tag >> 32);
-    codec::store48(place + 5, id);
-    storage::set_page_count(bucket, n + 1);
+void HashIndex::prefetch(std::uint64_t hash) const {
+    const std::uint64_t tag = BucketTree::tag_of(hash);
+    if (filter_.may_hold(tag)) base_.prefetch(hash);
+    if (filter_.started()) delta_.prefetch(hash);
 }
 
 void HashIndex::insert(std::uint64_t hash, EntryId id) {
-    if (spine_.empty()) spine_.plant();
-    const std::uint64_t tag = tag_of(hash);
-    Path path = to_tag(tag);
-    const std::byte* bucket = spine_.leaf(path.leaf);
-    insert_at(path, first_not_below(bucket, storage::page_count(bucket), tag + 1, path.bounds), tag, id);
+    Place place;
+    insert(place, hash, id);
 }
 
 void HashIndex::insert(Place& place, std::uint64_t hash, EntryId id) {
-    if (!place.known) return insert(hash, id);
-    insert_at(place.path, place.slot, tag_of(hash), id);
+    if (filter_.started()) return insert_beside(place, hash, id);
+    base_.insert(place, hash, id);
+    if (outgrown()) [[unlikely]] filter_.start();
 }
 
-void HashIndex::insert_at(Path& path, unsigned at, std::uint64_t tag, EntryId id) {
-    std::byte* bucket = spine_.writable_leaf(path);
-    spine_.add_entries(path, 1);
-    if (storage::page_count(bucket) == kCapacity) return split(path, at, tag, id);
-    put(bucket, at, tag, id);
+/// Where a range is being written anyway, its new slots go there at once. One for which the delta has a whole bucket
+/// is swept out of turn, so that keys that come in hash order are soon written once.
+void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
+    const std::uint64_t tag = BucketTree::tag_of(hash);
+    TagFilter::Range range = filter_.range(tag);
+    if (!range.dirty && pager_.writes() && delta_.full_of(place, range.tags)) {
+        sweep(range.tags.low);
+        place.known = false;
+        range = filter_.range(tag);
+    }
+    bool crowded = false;
+    if (range.dirty) {
+        base_.insert(hash, id);
+        crowded = !filter_.add(tag);
+    } else {
+        delta_.insert(place, hash, id);
+    }
+    if (!pager_.writes()) return;
+    if (crowded) sweep(range.tags.low);
+    if (delta_.size() > delta_limit() || !Sweep::complete(sweep_field())) sweep_on();
 }
 
-/// Where to cut a full bucket into which a slot goes at place `at`: behind a slot that was inserted just
-/// before, so that keys that arrive in hash order fill their buckets; else in the middle.
-unsigned HashIndex::split_place(const std::byte* bucket, unsigned at, EntryId id) {
-    constexpr EntryId kRecent = 16;  // several sequences may be growing by turns
-    const bool ascending = at > 0 && id - id_at(bucket, at - 1) <= kRecent;
-    return ascending ? at : kCapacity / 2;
+/// The first sweep visits all, to make the filter; later ones what the delta has something for.
+std::optional<std::uint64_t> HashIndex::next_to_sweep() const {
+    const std::uint64_t cursor = Sweep::cursor(sweep_field());
+    if (!Sweep::complete(sweep_field())) return cursor;
+    std::optional<std::uint64_t> next;
+    delta_.scan(cursor, kEndOfTags, [&](std::uint64_t tag, EntryId) {
+        next = tag;
+        return false;
+    });
+    if (next) next = std::max(cursor, filter_.range(*next).tags.low);
+    return next;
 }
 
-void HashIndex::split(Path& path, unsigned at, std::uint64_t tag, EntryId id) {
-    std::byte* left = spine_.writable_leaf(path);
-    const unsigned keep = split_place(left, at, id);
-    PageId right_id;
-    std::byte* right = spine_.pager().allocate(storage::PageKind::bucket, 0, right_id);
-    std::memcpy(right + kSlots, left + kSlots + kSlot * keep, kSlot * (kCapacity - keep));
-    storage::set_page_count(right, kCapacity - keep);
-    storage::set_page_count(left, keep);
-    if (at <= keep && keep < kCapacity) put(left, at, tag, id);
-    else put(right, at - keep, tag, id);
-    spine_.insert_leaf(path, right_id, tag_at(right, 0), 0);
+void HashIndex::sweep_on() {
+    const auto next = next_to_sweep();
+    const std::uint64_t end = next ? sweep(*next) : kEndOfTags;
+    if (end < kEndOfTags) {
+        Sweep::set_cursor(sweep_field(), end);
+        base_.read_ahead(end, filter_.range(end).tags.high, kSweepBuckets);
+    } else {
+        Sweep::set_cursor(sweep_field(), 0);
+        Sweep::set_complete(sweep_field());
+    }
+}
+
+/// Brings the base up to date from the tag `first` on, as far as a page of the filter and one step reach. Returns
+/// where to go on. What is damaged is left out: who needs it will be told.
+std::uint64_t HashIndex::sweep(std::uint64_t first) {
+    const std::uint64_t covered = filter_.range(first).tags.high;
+    base_.read_ahead(first, covered, kSweepBuckets);
+    std::uint64_t end = base_.readable(first, covered, kSweepBuckets);
+    if (end == first) return covered;
+    const auto slots = slots_to_move(first, end);
+    if (end == first) return first + 1;
+    if (!slots.empty()) {
+        base_.insert(slots);
+        delta_.erase_range(first, end);
+    }
+    std::vector<std::uint64_t> tags;
+    base_.scan(first, end, [&](std::uint64_t tag, EntryId) {
+        tags.push_back(tag);
+        return true;
+    });
+    filter_.define(first, end, tags);
+    return end;
+}
+
+/// All slots of the delta from `first` to before `end`, which becomes less if they are too many for a step.
+std::vector<BucketTree::Slot> HashIndex::slots_to_move(std::uint64_t first, std::uint64_t& end) const {
+    std::vector<BucketTree::Slot> slots;
+    delta_.scan(first, end, [&](std::uint64_t tag, EntryId id) {
+        if (slots.size() < kSweepSlots) {
+            slots.push_back({tag, id});
+            return true;
+        }
+        end = tag;
+        return false;
+    });
+    while (!slots.empty() && slots.back().tag >= end) slots.pop_back();
+    return slots;
 }
 
 bool HashIndex::erase(std::uint64_t hash, EntryId id) {
-    if (spine_.empty()) return false;
-    const std::uint64_t tag = tag_of(hash);
-    Path path = before_tag(tag);
-    std::uint64_t left = spine_.pager().page_count();
-    do {
-        if (left-- == 0) reached_again(path.leaf);
-        const std::byte* bucket = spine_.leaf(path.leaf);
-        const unsigned n = storage::page_count(bucket);
-        for (unsigned i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
-            if (tag_at(bucket, i) != tag) return false;
-            if (id_at(bucket, i) != id) continue;
-            erase_slot(path, i);
-            return true;
-        }
-    } while (spine_.next_leaf(path));
-    return false;
-}
-
-void HashIndex::erase_slot(Path& path, unsigned i) {
-    std::byte* bucket = spine_.writable_leaf(path);
-    const unsigned n = storage::page_count(bucket) - 1;
-    std::byte* place = bucket + kSlots + kSlot * i;
-    std::memmove(place, place + kSlot, kSlot * (n - i));
-    storage::set_page_count(bucket, n);
-    spine_.add_entries(path, std::uint64_t{0} - 1);
-    if (n == 0) {
-        spine_.pager().release(path.leaf);
-        return spine_.remove_leaf(path);
-    }
-    if (n >= kCapacity / 4) return;
-    const auto fits = [](const std::byte* left, const std::byte* right) {
-        return storage::page_count(left) + storage::page_count(right) <= kCapacity / 4 * 3;
-    };
-    const auto merge = [](std::byte* left, const std::byte* right) {
-        const unsigned at = storage::page_count(left), moved = storage::page_count(right);
-        std::memcpy(left + kSlots + kSlot * at, right + kSlots, kSlot * moved);
-        storage::set_page_count(left, at + moved);
-    };
-    spine_.merge_leaf(path, fits, merge);
-}
-
-std::optional<std::uint64_t> HashIndex::relocate(std::uint64_t tag, PageId limit) {
-    if (spine_.empty()) return std::nullopt;
-    Path path = to_tag(tag);
-    spine_.relocate(path, limit);
-    for (std::uint64_t left = spine_.pager().page_count(); spine_.next_leaf(path);) {
-        if (left-- == 0) reached_again(path.leaf);
-        const std::byte* bucket = spine_.leaf(path.leaf);
-        const std::uint64_t next = tag_at(bucket, 0);
-        if (next > tag) return next;
-        spine_.relocate(path, limit);  // equal tags that span buckets
-    }
-    return std::nullopt;
+    if (!delta_.erase(hash, id) && !base_.erase(hash, id)) return false;
+    if (size() == 0 && filter_.started()) clear();
+    return true;
 }
 
 void HashIndex::clear() {
-    std::vector<PageId> pages;
-    spine_.walk([&](PageId id, const std::byte*, unsigned) { pages.push_back(id); },
-                [&](PageId id) { pages.push_back(id); });
-    for (const PageId id : pages) spine_.pager().release(id);
-    std::memset(spine_.root(), 0, RootField::kSize);
+    base_.clear();
+    delta_.clear();
+    filter_.clear();
+    std::memset(sweep_field(), 0, kFilterSize - RootField::kSize);
+}
+
+std::optional<std::uint64_t> HashIndex::relocate(std::uint64_t place, PageId limit) {
+    const std::uint64_t tag = place % kEndOfTags;
+    const std::uint64_t part = place / kEndOfTags;
+    std::optional<std::uint64_t> next;
+    switch (part) {
+        case 0: next = base_.relocate(tag, limit); break;
+        case 1: next = delta_.relocate(tag, limit); break;
+        default: next = filter_.relocate(tag, limit); break;
+    }
+    if (next) return part * kEndOfTags + *next;
+    if (part == 2) return std::nullopt;
+    return (part + 1) * kEndOfTags;
 }
 
 }  // namespace pyrsistence::structures

@@ -1,42 +1,39 @@
-// From a 64-bit hash to candidate entry ids: a B+tree in hash order whose leaves (buckets) hold
-// slots of 11 bytes and no keys. Hashes are spread evenly, so that every search interpolates and
-// touches one cache line per level; a split never looks at entries.
+// From a 64-bit hash to candidate entry ids, for any size. While the index fits into the frames of its store it is
+// one BucketTree, the base. From then on new hashes go to a second one, the delta, which stays small: a cursor sweeps
+// the base in hash order and brings each range up to date with all that the delta has for it, so that the disk
+// is read and written in runs and not once per insertion. A filter tells for most hashes that the base does not have them.
 //
-// A HashIndex is a view like Tree, with the same rules of use. It is derived data: the entries of
-// its container determine it. Invariant: slots ascend by tag within and across buckets.
+// A HashIndex is a view like Tree, with the same rules of use. It is derived data: the entries of its
+// container determine it. Invariants: a slot is in the base or in the delta; the filter, once started, holds the tag of
+// every slot of the base; without it there is no delta.
+// Source: main and differential file, Severance and Lohman, ACM TODS 1976.
 #pragma once
 
-#include <functional>
-#include <optional>
-
-#include "structures/spine.hpp"
+#include "structures/bucket_tree.hpp"
+#include "structures/tag_filter.hpp"
 
 namespace pyrsistence::structures {
 
 class HashIndex {
 public:
-    static constexpr std::size_t kRootSize = RootField::kSize;
+    /// Where its parts begin in the container's root page.
+    struct Roots {
+        std::byte* base;    ///< RootField
+        std::byte* delta;   ///< RootField
+        std::byte* filter;  ///< RootField, then u48: the tag from which the next sweep goes on, u16: what is swept
+    };
+    static constexpr std::size_t kFilterSize = RootField::kSize + 8;
 
-    HashIndex(storage::Pager& pager, std::byte* root) : spine_(pager, root, storage::PageKind::bucket) {}
-    /// For reading only.
-    HashIndex(storage::Pager& pager, const std::byte* root) : HashIndex(pager, const_cast<std::byte*>(root)) {}
+    HashIndex(storage::Pager& pager, const Roots& roots)
+        : base_(pager, roots.base), delta_(pager, roots.delta), filter_(pager, roots.filter), roots_(roots), pager_(pager) {}
 
-    std::uint64_t size() const { return RootField::entries(spine_.root()); }
+    std::uint64_t size() const { return base_.size() + delta_.size(); }
 
     /// Where a hash that was not found belongs; valid until the index changes.
-    struct Place {
-        Path path;
-        unsigned slot = 0;
-        bool known = false;
-    };
+    using Place = BucketTree::Place;
 
     /// Starts loading what find() will read, from memory or from the disk.
-    void prefetch(std::uint64_t hash) const {
-        if (spine_.empty()) return;
-        const std::uint64_t tag = tag_of(hash);
-        const Path path = before_tag(tag);
-        prefetch(spine_.pager().peek(path.leaf), path.bounds, tag);
-    }
+    void prefetch(std::uint64_t hash) const;
     /// The first id stored under the hash that `accept(id)` confirms. Expected O(log n), one page
     /// per level; ids of hashes that share their top 40 bits are offered too.
     template <class Accept>
@@ -47,28 +44,13 @@ public:
     /// The same; `place` is where insert() may put the hash if it is not found.
     template <class Accept>
     std::optional<EntryId> find(std::uint64_t hash, Accept&& accept, Place& place) const {
-        if (spine_.empty()) return std::nullopt;
-        const std::uint64_t tag = tag_of(hash);
-        Path& path = place.path;
-        path = before_tag(tag);
-        place.known = true;
-        prefetch(spine_.pager().read(path.leaf), path.bounds, tag);
-        for (std::uint64_t left = spine_.pager().page_count(); left-- > 0;) {
-            const std::byte* bucket = spine_.leaf(path.leaf);
-            const unsigned n = storage::page_count(bucket);
-            unsigned& i = place.slot;
-            for (i = first_not_below(bucket, n, tag, path.bounds); i < n; ++i) {
-                if (tag_at(bucket, i) != tag) return std::nullopt;
-                const EntryId id = id_at(bucket, i);
-                if (accept(id)) return id;
-            }
-            if (tag < path.bounds.high) return std::nullopt;  // the next bucket begins above
-            place.known = false;
-            if (!spine_.next_leaf(path)) return std::nullopt;
-            path.bounds = {};
+        if (!filter_.started()) [[likely]] return base_.find(hash, accept, place);
+        if (filter_.may_hold(BucketTree::tag_of(hash))) {
+            if (const auto id = base_.find(hash, accept)) return id;
         }
-        reached_again(path.leaf);
+        return delta_.find(hash, accept, place);
     }
+    /// Amortised O(log n); beyond the frames of the store a sweep of some buckets, once per so many insertions.
     void insert(std::uint64_t hash, EntryId id);
     /// Inserts where find() did not find the hash.
     void insert(Place& place, std::uint64_t hash, EntryId id);
@@ -76,58 +58,29 @@ public:
     bool erase(std::uint64_t hash, EntryId id);
     void clear();
 
-    /// Moves the pages that lie at `limit` or above on the way to the first bucket whose last tag is
-    /// not below `tag`. Returns where to go on, nothing at the end.
-    std::optional<std::uint64_t> relocate(std::uint64_t tag, PageId limit);
+    /// Moves the pages that lie at `limit` or above, some at a time, from `place` on, which is 0 in the beginning.
+    /// Returns where to go on, nothing at the end.
+    std::optional<std::uint64_t> relocate(std::uint64_t place, PageId limit);
 
-    /// Throws CorruptionError unless every invariant holds; visits every (tag, id) in order and calls
-    /// mark(first, pages) for every page.
+    /// Throws CorruptionError unless every invariant holds; visits every (tag, id), in order within base and delta,
+    /// and calls mark(first, pages) for every page.
     void check(const std::function<void(std::uint64_t tag, EntryId id)>& visit, const VisitRun& mark) const;
 
-    /// What is stored of a hash: its top 40 bits.
-    static std::uint64_t tag_of(std::uint64_t hash) { return hash >> 24; }
-
-    static constexpr std::size_t kSlots = sizeof(storage::PageHeader);
-    static constexpr std::size_t kSlot = 11;  ///< u40 tag, u48 id
-    static constexpr unsigned kCapacity = (storage::kPageSize - kSlots) / kSlot;
-    static std::uint64_t tag_at(const std::byte* bucket, unsigned i) {
-        return codec::load<std::uint64_t>(bucket + kSlots + kSlot * i) & ((std::uint64_t{1} << 40) - 1);
-    }
-    static EntryId id_at(const std::byte* bucket, unsigned i) {
-        return codec::load48(bucket + kSlots + kSlot * i + 5);
-    }
-
 private:
-    static unsigned first_not_below(const std::byte* bucket, unsigned n, std::uint64_t tag, const Bounds& bounds) {
-        if (tag == 0) return 0;
-        return count_not_above(n, tag - 1, bounds, [bucket](unsigned i) { return tag_at(bucket, i); });
-    }
-    static void validate(const std::byte* bucket, PageId id, PageId page_count);
-    static bool register_validator();
-    static const bool registered_;
+    bool outgrown() const;
+    std::uint64_t delta_limit() const;
+    void insert_beside(Place& place, std::uint64_t hash, EntryId id);
+    std::byte* sweep_field() const { return roots_.filter + RootField::kSize; }
+    std::optional<std::uint64_t> next_to_sweep() const;
+    void sweep_on();
+    std::uint64_t sweep(std::uint64_t first);
+    std::vector<BucketTree::Slot> slots_to_move(std::uint64_t first, std::uint64_t& end) const;
 
-    /// Where a tag probably is in its bucket, before the number of slots is known.
-    static unsigned likely_slot(const Bounds& bounds, std::uint64_t tag) {
-        constexpr unsigned kUsualFill = kCapacity / 10 * 7;  // of buckets that split at random
-        const bool dense = bounds.high - bounds.low <= kCapacity;
-        return dense ? static_cast<unsigned>(tag - std::min(tag, bounds.low)) : bounds.guess(tag, kUsualFill);
-    }
-    static void prefetch(const std::byte* bucket, const Bounds& bounds, std::uint64_t tag) {
-        const std::size_t likely = kSlots + kSlot * likely_slot(bounds, tag);
-        Spine<false>::prefetch(bucket, {0, likely - std::min<std::size_t>(likely, 64), likely});
-    }
-    /// The way to the first bucket that may hold the tag.
-    Path before_tag(std::uint64_t tag) const { return tag == 0 ? spine_.to_first() : to_tag(tag - 1); }
-    /// The way to the last bucket that may hold the tag.
-    Path to_tag(std::uint64_t tag) const { return spine_.to_key(tag, kTags); }
-    static constexpr Bounds kTags{0, std::uint64_t{1} << 40};
-    static void put(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id);
-    static unsigned split_place(const std::byte* bucket, unsigned at, EntryId id);
-    void insert_at(Path& path, unsigned at, std::uint64_t tag, EntryId id);
-    void split(Path& path, unsigned at, std::uint64_t tag, EntryId id);
-    void erase_slot(Path& path, unsigned i);
-
-    Spine<false> spine_;
+    BucketTree base_;
+    BucketTree delta_;
+    TagFilter filter_;
+    Roots roots_;
+    storage::Pager& pager_;
 };
 
 }  // namespace pyrsistence::structures

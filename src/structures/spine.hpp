@@ -1,5 +1,5 @@
 // Everything of a B+tree above its leaves: descending, copying a path on write, splitting,
-// removing and merging nodes. Tree and HashIndex share it and differ in their leaves only.
+// removing and merging nodes. Tree, BucketTree and TagFilter share it and differ in their leaves only.
 //
 // Called under the store's lock. A Path is valid until the next change other than through it.
 // Functions that change pages REQUIRE Pager::reserve() since the step began.
@@ -9,6 +9,7 @@
 #include <functional>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "storage/pager.hpp"
 #include "structures/inner_node.hpp"
@@ -223,6 +224,13 @@ public:
         if (here > 0) try_pair(here - 1);
     }
 
+    /// Gives every page back. O(pages / fan-out) reads.
+    void clear() {
+        std::vector<PageId> pages;
+        walk([&](PageId id, const std::byte*, unsigned) { pages.push_back(id); }, [&](PageId id) { pages.push_back(id); });
+        for (const PageId id : pages) pager_.release(id);
+        std::memset(root_, 0, RootField::kSize);
+    }
     /// Calls visit(page id, page, level) for every inner node and `leaf_visit(id)` for every leaf,
     /// in order, without recursion deeper than the height. Throws CorruptionError when it has visited as many
     /// pages as there are and is not at the end.

@@ -15,7 +15,7 @@ using storage::Verification;
 enum class Keys {
     none,      ///< by rank: separators are 0
     distinct,  ///< ids: low <= key < high
-    repeated,  ///< hashes: low <= key <= high, since equal ones may span leaves
+    repeated,  ///< tags: low <= key <= high, since equal ones may span leaves
 };
 
 /// Everything above the leaves. `Leaf` is called with the page, its bytes and the bounds of its keys, and
@@ -254,18 +254,46 @@ Verified verify_tree(Pager& pager, const std::byte* root, Tree::Key key, Verific
     return found;
 }
 
-Verified verify_index(Pager& pager, const std::byte* root, Verification& out, const VisitSlot& visit) {
+namespace {
+
+Verified verify_buckets(Pager& pager, const std::byte* root, Verification& out,
+                        const std::function<void(PageId bucket, std::uint64_t tag, EntryId id)>& visit) {
     const auto bucket = [&](PageId id, const std::byte* page, const Bounds& bounds) -> std::uint64_t {
         const unsigned n = storage::page_count(page);
         if (n == 0) {
             out.fault(id, "an empty bucket");
-        } else if (HashIndex::tag_at(page, 0) < bounds.low || HashIndex::tag_at(page, n - 1) > bounds.high) {
+        } else if (BucketTree::tag_at(page, 0) < bounds.low || BucketTree::tag_at(page, n - 1) > bounds.high) {
             out.fault(id, "hashes out of order");
         }
-        for (unsigned i = 0; i < n; ++i) visit(id, HashIndex::tag_at(page, i), HashIndex::id_at(page, i));
+        for (unsigned i = 0; i < n; ++i) visit(id, BucketTree::tag_at(page, i), BucketTree::id_at(page, i));
         return n;
     };
     return SpineWalk<false, decltype(bucket)>(pager, PageKind::bucket, Keys::repeated, out, bucket).run(root);
+}
+
+bool verify_filter(Pager& pager, const std::byte* root, Verification& out) {
+    const auto page = [](PageId, const std::byte*, const Bounds&) -> std::uint64_t { return 1; };
+    return SpineWalk<false, decltype(page)>(pager, PageKind::filter, Keys::distinct, out, page).run(root).complete();
+}
+
+}  // namespace
+
+Verified verify_index(Pager& pager, const HashIndex::Roots& roots, Verification& out, const VisitSlot& visit) {
+    const TagFilter filter(pager, roots.filter);
+    const bool readable = verify_filter(pager, roots.filter, out);
+    std::uint64_t unknown = 0;
+    Verified found = verify_buckets(pager, roots.base, out, [&](PageId bucket, std::uint64_t tag, EntryId id) {
+        if (readable && !filter.may_hold(tag)) ++unknown;
+        visit(IndexPart::base, bucket, tag, id);
+    });
+    if (unknown > 0) out.fault(0, "the filter of the index denies " + std::to_string(unknown) + " of its hashes");
+    const Verified delta = verify_buckets(pager, roots.delta, out, [&](PageId bucket, std::uint64_t tag, EntryId id) {
+        visit(IndexPart::delta, bucket, tag, id);
+    });
+    if (delta.entries > 0 && !filter.started()) out.fault(0, "a second index without a filter");
+    found.entries += delta.entries;
+    found.lost.insert(found.lost.end(), delta.lost.begin(), delta.lost.end());
+    return found;
 }
 
 namespace {
@@ -284,10 +312,14 @@ void Tree::check(const VisitEntry& visit, const VisitRun& mark) const {
     verify_tree(spine_.pager(), spine_.root(), key_, out, visit);
 }
 
-void HashIndex::check(const std::function<void(std::uint64_t, EntryId)>& visit, const VisitRun& mark) const {
+void BucketTree::check(const std::function<void(std::uint64_t, EntryId)>& visit, const VisitRun& mark) const {
     Verification out = checking(spine_.pager(), mark);
-    verify_index(spine_.pager(), spine_.root(), out,
-                 [&](PageId, std::uint64_t tag, EntryId id) { visit(tag, id); });
+    verify_buckets(spine_.pager(), spine_.root(), out, [&](PageId, std::uint64_t tag, EntryId id) { visit(tag, id); });
+}
+
+void HashIndex::check(const std::function<void(std::uint64_t, EntryId)>& visit, const VisitRun& mark) const {
+    Verification out = checking(pager_, mark);
+    verify_index(pager_, roots_, out, [&](IndexPart, PageId, std::uint64_t tag, EntryId id) { visit(tag, id); });
 }
 
 }  // namespace pyrsistence::structures

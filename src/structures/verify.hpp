@@ -28,9 +28,11 @@ struct Verified {
 Verified verify_tree(storage::Pager& pager, const std::byte* root, Tree::Key key, storage::Verification& out,
                      const VisitEntry& visit);
 
-/// Pages, counts and order of a HashIndex. visit(bucket, tag, id) is called in order for every slot.
-using VisitSlot = std::function<void(PageId bucket, std::uint64_t tag, EntryId id)>;
-Verified verify_index(storage::Pager& pager, const std::byte* root, storage::Verification& out,
+/// Pages, counts and order of the parts of a HashIndex. visit(part, bucket, tag, id) is called for every slot of the
+/// base, in order, then for those of the delta.
+enum class IndexPart : bool { base, delta };
+using VisitSlot = std::function<void(IndexPart part, PageId bucket, std::uint64_t tag, EntryId id)>;
+Verified verify_index(storage::Pager& pager, const HashIndex::Roots& roots, storage::Verification& out,
                       const VisitSlot& visit);
 
 }  // namespace pyrsistence::structures

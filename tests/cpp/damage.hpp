@@ -122,7 +122,7 @@ public:
     using Leaf = structures::SlottedLeaf;
     using Inner = structures::InnerNode<true>;
     using HashInner = structures::InnerNode<false>;
-    using Index = structures::HashIndex;
+    using Index = structures::BucketTree;
 
     Verification verify(Verification::Options options = {}) {
         Verification out(meta_.pages.page_count, std::move(options));

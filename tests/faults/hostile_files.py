@@ -77,7 +77,7 @@ FAULTS = [
     ),
     dict(
         name="the slots of a bucket may be out of order",
-        file="src/structures/hash_index.cpp",
+        file="src/structures/bucket_tree.cpp",
         text="ordered = tag_at(bucket, i - 1) <= tag_at(bucket, i);",
         instead="ordered = true;",
         tests=["VerifyTest.NamesWhatAValidPageGetsWrong"],

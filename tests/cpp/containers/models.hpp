@@ -399,6 +399,7 @@ public:
         storage::StoreOptions options;
         options.mode = mode;
         options.memory_limit = 4 << 20;
+        options.index_pages = 1;  // a larger index has a delta
         options.files = files;
         options.log_window = log_window;
         store_ = storage::Store::open(path, options);

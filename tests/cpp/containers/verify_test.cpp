@@ -216,8 +216,14 @@ TEST_F(VerifyTest, NamesWhatAValidPageGetsWrong) {
          "a root refers to 1 pages from"},
         {"ids not given out", root, [](std::byte* page) { DictRoot::set_next_id(page, 59'902); },
          "100 entries have ids that were not given out, the first of them 59902"},
-        {"a second index", root, root_field(DictRoot::kDelta, [](std::byte* r) { RootField::set_page(r, 77); }),
-         "a second index"},
+        {"a second index that is none", root, root_field(DictRoot::kDelta, [](std::byte* r) { RootField::set_page(r, 77); }),
+         "a root refers to page 77, which is reached from elsewhere"},
+        {"a second index without a filter", root,
+         [](std::byte* page) {
+             std::memcpy(page + DictRoot::kDelta, page + DictRoot::kIndex, RootField::kSize);
+             std::memset(page + DictRoot::kIndex, 0, RootField::kSize);
+         },
+         "a second index without a filter"},
         {"type", root, [](std::byte* page) { page[5] = std::byte{9}; }, "unknown type 9"},
         {"level of a leaf", leaf, [](std::byte* page) { page[5] = std::byte{1}; }, "kind 4 level 1 where kind 4 level 0"},
         {"kind of a leaf", leaf, [](std::byte* page) { page[4] = std::byte{2}; }, "a damaged catalog page"},

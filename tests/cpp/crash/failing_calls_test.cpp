@@ -82,6 +82,7 @@ private:
         storage::StoreOptions options;
         options.mode = mode;
         options.memory_limit = 4 << 20;
+        options.index_pages = 1;  // a larger index has a delta
         options.files = &files;
         options.log_window = kLife.log_window;
         options.hash_seed = 4711;

@@ -55,6 +55,7 @@ public:
     void open(bool create = false) {
         storage::StoreOptions options;
         options.memory_limit = 4 << 20;
+        options.index_pages = 1;  // a larger index has a delta
         options.files = &files;
         options.log_window = kSmall;
         options.hash_seed = 4711;

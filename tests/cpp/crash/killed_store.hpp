@@ -138,6 +138,7 @@ private:
         storage::StoreOptions options;
         options.mode = mode;
         options.memory_limit = 4 << 20;
+        options.index_pages = 1;  // a larger index has a delta
         options.files = &files_;
         options.log_window = profile_.log_window;
         options.hash_seed = 4711;

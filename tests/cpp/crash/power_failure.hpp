@@ -79,6 +79,7 @@ public:
         storage::StoreOptions options;
         options.mode = mode;
         options.memory_limit = 4 << 20;
+        options.index_pages = 1;  // a larger index has a delta
         options.files = &disk_;
         options.log_window = log_window_;
         options.hash_seed = 4711;

@@ -13,13 +13,13 @@ namespace {
 
 using containers::DictRoot;
 using containers::ListRoot;
-using structures::HashIndex;
+using structures::BucketTree;
 using structures::RootField;
 using structures::SlottedLeaf;
 using Counted = structures::InnerNode<true>;
 using Uncounted = structures::InnerNode<false>;
 
-static_assert(kFormatVersion == 1);
+static_assert(kFormatVersion == 2);
 static_assert(kPageSize == 4096 && kMetaPages == 2 && kMaxPages == PageId{1} << 48);
 static_assert(int(PageKind::catalog) == 2 && int(PageKind::root) == 3 && int(PageKind::leaf) == 4);
 static_assert(int(PageKind::inner) == 5 && int(PageKind::bucket) == 6 && int(PageKind::hash_inner) == 7);
@@ -41,7 +41,7 @@ static_assert(Counted::kChildren == 2858);
 static_assert(Uncounted::kCapacity == 339 && Uncounted::kSeparators == 16 && Uncounted::kChildren == 2050);
 static_assert(SlottedLeaf::kBase == 16 && SlottedLeaf::kHoles == 22 && SlottedLeaf::kEnds == 24);
 static_assert(SlottedLeaf::kSlot == 2 && SlottedLeaf::kExternal == 0x8000 && SlottedLeaf::kMaxRecord == 1352);
-static_assert(HashIndex::kSlots == 16 && HashIndex::kSlot == 11 && HashIndex::kCapacity == 370);
+static_assert(BucketTree::kSlots == 16 && BucketTree::kSlot == 11 && BucketTree::kCapacity == 370);
 
 std::string hex(Bytes bytes) { return codec_test::hex(bytes); }
 

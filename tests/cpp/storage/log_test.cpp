@@ -169,9 +169,13 @@ TEST_F(LogTest, ForeignOrNewerFileIsRefused) {
     codec::store<std::uint32_t>(header.data() + 8, kFormatVersion + 1);
     EXPECT_TRUE((file.write(Bytes(header), 0), true));
     EXPECT_THROW(Log(file, true), CorruptionError);
-    codec::store<std::uint64_t>(header.data() + 16, XXH3_64bits(header.data(), 16));
-    file.write(Bytes(header), 0);
-    EXPECT_THROW(Log(file, true), FormatError);
+    for (const std::uint32_t version : {kFormatVersion + 1, 0U, 1U}) {
+        codec::store<std::uint32_t>(header.data() + 8, version);
+        codec::store<std::uint64_t>(header.data() + 16, XXH3_64bits(header.data(), 16));
+        file.write(Bytes(header), 0);
+        if (version == 1) EXPECT_NO_THROW(Log(file, true));
+        else EXPECT_THROW(Log(file, true), FormatError);
+    }
     MemoryFile empty;
     EXPECT_THROW(Log(empty, true), CorruptionError);
 }

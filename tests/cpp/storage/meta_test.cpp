@@ -37,13 +37,13 @@ void expect_same(const Meta& a, const Meta& b) { EXPECT_EQ(encoded(a), encoded(b
 TEST(MetaTest, BytesAreGolden) {
     const std::vector<std::byte> page = encoded(sample());
     const std::string golden =
-        "7079727364617461" "01000000" "00100000" "0700000000000000" "0800000000000000" "0900000000000000"
+        "7079727364617461" "02000000" "00100000" "0700000000000000" "0800000000000000" "0900000000000000"
         "0a0000000000" "140000000000" "1817161514131211" "0b0000000000" "01" "00" "02000000"
         "0c00000000000000" "2827262524232221" "0d00000000000000" "3837363534333231"
         "404142434445464748494a4b4c4d4e4f";
     EXPECT_EQ(codec_test::hex(Bytes(page).first(120)), golden);
     EXPECT_EQ(codec_test::hex(Bytes(page).subspan(120, 32)), std::string(64, '0'));
-    EXPECT_EQ(codec_test::hex(Bytes(page).subspan(152, 8)), "6903e180e7abae38");
+    EXPECT_EQ(codec_test::hex(Bytes(page).subspan(152, 8)), "d79bb31c9e3b36d4");
     for (std::size_t i = Meta::kSize; i < kPageSize; ++i) ASSERT_EQ(page[i], std::byte{0});
     const auto back = Meta::decode(page);
     ASSERT_TRUE(back);

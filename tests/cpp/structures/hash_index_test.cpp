@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "codec/hash.hpp"
 #include "structures/pager_harness.hpp"
 
 namespace pyrsistence::structures {
@@ -11,24 +12,38 @@ using test::PagerHarness;
 using test::Random;
 using test::scaled;
 
+/// The harness has 512 frames, so that a base of more than 256 usual buckets has outgrown them.
+constexpr std::size_t kOutgrown = 70'000;
+
 class HashIndexTest : public ::testing::Test {
 protected:
     using Pair = std::pair<std::uint64_t, EntryId>;  // tag, id
+    struct Root {
+        std::array<std::byte, RootField::kSize> base{}, delta{};
+        std::array<std::byte, HashIndex::kFilterSize> filter{};
+    };
 
-    HashIndex index() { return {harness_.pager(), root_.data()}; }
+    HashIndex::Roots roots() { return {root_.base.data(), root_.delta.data(), root_.filter.data()}; }
+    HashIndex index() { return {harness_.pager(), roots()}; }
+    BucketTree base() { return {harness_.pager(), root_.base.data()}; }
+    BucketTree delta() { return {harness_.pager(), root_.delta.data()}; }
+    TagFilter filter() { return {harness_.pager(), root_.filter.data()}; }
 
+    /// As a dict does it: what find() found of the place is used.
     void insert(std::uint64_t hash, EntryId id) {
         harness_.pager().reserve();
-        index().insert(hash, id);
-        model_.insert({HashIndex::tag_of(hash), id});
+        HashIndex::Place place;
+        ASSERT_FALSE(index().find(hash, [](EntryId) { return false; }, place));
+        index().insert(place, hash, id);
+        model_.insert({BucketTree::tag_of(hash), id});
     }
     void erase(std::uint64_t hash, EntryId id) {
         harness_.pager().reserve();
-        ASSERT_EQ(index().erase(hash, id), model_.erase({HashIndex::tag_of(hash), id}) == 1);
+        ASSERT_EQ(index().erase(hash, id), model_.erase({BucketTree::tag_of(hash), id}) == 1);
     }
     /// Refusing each, find() offers every id of the tag and no other.
     void look_up(std::uint64_t hash) {
-        const std::uint64_t tag = HashIndex::tag_of(hash);
+        const std::uint64_t tag = BucketTree::tag_of(hash);
         std::set<EntryId> offered, expected;
         for (auto it = model_.lower_bound({tag, 0}); it != model_.end() && it->first == tag; ++it) expected.insert(it->second);
         const auto refused = index().find(hash, [&](EntryId id) {
@@ -37,33 +52,36 @@ protected:
         });
         ASSERT_FALSE(refused);
         ASSERT_EQ(offered, expected);
-        if (expected.empty()) return;
-        const EntryId wanted = *expected.rbegin();
-        ASSERT_EQ(index().find(hash, [wanted](EntryId id) { return id == wanted; }), wanted);
     }
     void check() {
         PagerHarness::Account pages(harness_.pager());
-        std::multiset<Pair> found;
-        index().check([&](std::uint64_t tag, EntryId id) { found.insert({tag, id}); },
+        std::set<Pair> found;
+        index().check([&](std::uint64_t tag, EntryId id) { EXPECT_TRUE(found.insert({tag, id}).second); },
                       [&](PageId first, std::uint64_t count) { pages.run(first, count); });
         pages.finish();
         ASSERT_EQ(index().size(), model_.size());
-        ASSERT_TRUE(std::equal(found.begin(), found.end(), model_.begin(), model_.end()));
+        ASSERT_EQ(found, model_);
     }
     void maybe_seal(Random& random) {
         if (attempt_.running()) return attempt_.count(harness_, root_, model_);
-        if (!harness_.pager().frames_scarce() && random.below(2000) != 0) return;
+        if (!harness_.pager().frames_scarce() && random.below(4000) != 0) return;
         harness_.seal(random.chance(30));
         if (random.chance(20)) attempt_.begin(harness_, root_, model_, 1 + random.below(3000));
+    }
+    void fill(std::size_t count, const std::function<std::uint64_t()>& new_hash) {
+        for (std::size_t i = 0; i < count && !HasFatalFailure(); ++i) {
+            if (harness_.pager().frames_scarce()) harness_.seal(false);
+            insert(new_hash(), ++last_id_);
+        }
     }
     void run(Random& random, std::size_t operations, unsigned growth, const std::function<std::uint64_t()>& new_hash) {
         for (std::size_t i = 0; i < operations && !HasFatalFailure(); ++i) {
             maybe_seal(random);
-            const unsigned dice = static_cast<unsigned>(random.below(100));
+            const auto dice = static_cast<unsigned>(random.below(100));
             if (dice < growth || model_.empty()) {
                 insert(new_hash(), ++last_id_);
             } else {
-                auto it = model_.lower_bound({HashIndex::tag_of(new_hash()), random.below(last_id_ + 1)});
+                auto it = model_.lower_bound({BucketTree::tag_of(new_hash()), random.below(last_id_ + 1)});
                 if (it == model_.end()) it = model_.begin();
                 const auto [tag, id] = *it;
                 const std::uint64_t hash = tag << 24 | random.below(1 << 24);
@@ -75,86 +93,143 @@ protected:
     }
 
     PagerHarness harness_;
-    std::array<std::byte, RootField::kSize> root_{};
+    Root root_{};
     std::set<Pair> model_;
-    test::Attempt<std::array<std::byte, RootField::kSize>, std::set<Pair>> attempt_;
+    test::Attempt<Root, std::set<Pair>> attempt_;
     EntryId last_id_ = 0;
 };
 
-TEST_F(HashIndexTest, BehavesAsAMultimapOfRandomHashes) {
+TEST_F(HashIndexTest, IsOneTreeWhileItFitsIntoFrames) {
+    Random random(21);
+    fill(20'000, [&] { return random(); });
+    EXPECT_FALSE(filter().started());
+    EXPECT_EQ(base().size(), 20'000u);
+    EXPECT_EQ(delta().size(), 0u);
+    check();
+}
+
+TEST_F(HashIndexTest, BehavesAsAMultimapBeyondTheFrames) {
     PYRSISTENCE_TRACE_SEED;
-    Random random(11);
-    for (unsigned phase = 0; phase < 8 && !HasFatalFailure(); ++phase) {
-        run(random, scaled(80'000), phase % 4 == 3 ? 5 : 60, [&] { return random(); });
+    Random random(22);
+    const auto any = [&] { return random(); };
+    fill(kOutgrown, any);
+    ASSERT_TRUE(filter().started());
+    for (unsigned phase = 0; phase < 6 && !HasFatalFailure(); ++phase) {
+        run(random, scaled(40'000), phase % 3 == 2 ? 10 : 70, any);
+    }
+    EXPECT_GT(base().size(), 10 * delta().size());
+}
+
+TEST_F(HashIndexTest, TakesIntegersInOrderBeyondTheFrames) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(23);
+    std::uint64_t next = 0;
+    const auto ascending = [&] { return codec::integer_hash(next++, 5); };
+    fill(2 * kOutgrown, ascending);
+    ASSERT_TRUE(filter().started());
+    check();
+    run(random, scaled(60'000), 80, ascending);
+    // Runs go to the base almost at once.
+    EXPECT_LT(delta().size(), base().size() / 10);
+}
+
+TEST_F(HashIndexTest, EqualTagsSpanBaseAndDelta) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(24);
+    fill(kOutgrown, [&] { return random(); });
+    ASSERT_TRUE(filter().started());
+    const std::array<std::uint64_t, 5> tags{0, 1, (1ull << 40) - 1, 1ull << 39, 77777};
+    run(random, scaled(40'000), 75, [&] {
+        const std::uint64_t tag = tags[random.below(tags.size())];
+        return (random.chance(10) ? tag ^ random.below(4) : tag) << 24 | random.below(1 << 24);
+    });
+    run(random, scaled(40'000), 60, [&] { return random(); });
+    for (const std::uint64_t tag : tags) look_up(tag << 24);
+}
+
+TEST_F(HashIndexTest, TheFilterSparesMostLooksIntoTheBase) {
+    Random random(25);
+    const auto any = [&] { return random(); };
+    fill(kOutgrown, any);
+    fill(30'000, any);
+    unsigned held = 0;
+    constexpr unsigned kTries = 20'000;
+    for (unsigned i = 0; i < kTries; ++i) held += filter().may_hold(BucketTree::tag_of(random()));
+    EXPECT_LT(held, kTries / 50);
+}
+
+TEST_F(HashIndexTest, TheDeltaStaysSmallAndEverythingIsSweptInTurn) {
+    Random random(26);
+    fill(kOutgrown, [&] { return random(); });
+    std::size_t most = 0;
+    for (unsigned i = 0; i < 20; ++i) {
+        fill(2'000, [&] { return random(); });
+        most = std::max<std::size_t>(most, delta().size());
+    }
+    EXPECT_LT(most, base().size() / 8);
+    EXPECT_GT(base().size(), kOutgrown + 30'000);
+}
+
+/// A sweep of a small part costs as much as it finds, not as much as there is.
+TEST_F(HashIndexTest, AChangeWritesFewPages) {
+    Random random(27);
+    fill(kOutgrown + 30'000, [&] { return random(); });
+    for (unsigned i = 0; i < 3'000; ++i) {
+        harness_.seal(false);
+        const std::size_t before = harness_.pager().frames_in_use();
+        insert(random(), ++last_id_);
+        ASSERT_LT(harness_.pager().frames_in_use() - before, storage::Pager::kStepFrames * 3 / 4);
     }
 }
 
-TEST_F(HashIndexTest, OffersEveryIdOfEqualTagsThatSpanBuckets) {
-    PYRSISTENCE_TRACE_SEED;
-    Random random(12);
-    const std::array<std::uint64_t, 6> tags{0, 1, (1ull << 40) - 1, (1ull << 40) - 2, 1ull << 39, 77777};
-    for (unsigned phase = 0; phase < 4 && !HasFatalFailure(); ++phase) {
-        run(random, scaled(12'000), phase % 2 == 1 ? 10 : 70, [&] {
-            const std::uint64_t tag = tags[random.below(tags.size())];
-            return (random.chance(10) ? tag + random.below(3) : tag) << 24 | random.below(1 << 24);
-        });
-    }
-    while (!model_.empty() && !HasFatalFailure()) {
-        maybe_seal(random);
+TEST_F(HashIndexTest, IsOneTreeAgainOnceItWasEmpty) {
+    Random random(28);
+    fill(kOutgrown, [&] { return random(); });
+    ASSERT_TRUE(filter().started());
+    while (!model_.empty()) {
+        if (harness_.pager().frames_scarce()) harness_.seal(false);
         const auto [tag, id] = random.chance(50) ? *model_.begin() : *model_.rbegin();
         erase(tag << 24, id);
     }
+    EXPECT_FALSE(filter().started());
     check();
-}
-
-TEST_F(HashIndexTest, TakesHashesInOrder) {
-    PYRSISTENCE_TRACE_SEED;
-    Random random(13);
-    for (const bool ascending : {true, false}) {
-        std::uint64_t hash = ascending ? 0 : ~std::uint64_t{0};
-        const std::uint64_t stride = ~std::uint64_t{0} / scaled(200'000);
-        run(random, scaled(150'000), 90, [&] { return ascending ? hash += stride : hash -= stride; });
-        run(random, scaled(50'000), 10, [&] { return random(); });
-        harness_.pager().reserve();
-        index().clear();
-        model_.clear();
-        check();
-    }
-}
-
-/// An inner node whose first child was removed took the separator of the second for its own: keys below it that came
-/// later were not found once the node had been merged, and a split left separators out of order.
-TEST_F(HashIndexTest, FindsWhatComesAfterTheFirstBucketOfANodeIsGone) {
-    constexpr std::uint64_t kTags = 4 * HashIndex::kCapacity * 700;
-    const auto seal = [&] {
-        if (harness_.pager().frames_scarce()) harness_.seal(false);
-    };
-    for (std::uint64_t tag = 0; tag < kTags; tag += 4, seal()) insert(tag << 24, tag + 1);
-    ASSERT_EQ(RootField::height(root_.data()), 2u);
-    const std::byte* top = harness_.pager().read(RootField::page(root_.data()));
-    const std::byte* node = harness_.pager().read(InnerNode<false>::child(top, 1));
-    const std::uint64_t begin = InnerNode<false>::separator(node, 0), end = InnerNode<false>::separator(node, 1);
-    for (std::uint64_t tag = begin; tag < end; ++tag) erase(tag << 24, tag + 1);
-    for (std::uint64_t tag = begin; tag < begin + 1000; ++tag) insert(tag << 24, tag + 1);
-    check();
-    // Few buckets are left, so that inner nodes are merged.
-    for (std::uint64_t tag = 0; tag < kTags; tag += 4, seal()) {
-        const bool kept = tag / 4 / HashIndex::kCapacity % 10 == 0 || (tag >= begin && tag < begin + 1000);
-        if (!kept) erase(tag << 24, tag + 1);
-    }
-    check();
-    for (std::uint64_t tag = begin; tag < begin + 1000; ++tag) look_up(tag << 24);
-}
-
-TEST_F(HashIndexTest, StoresFortyBitsOfTheHash) {
-    insert(0x1234567890abcdef, 1);
-    EXPECT_TRUE(index().find(0x1234567890ffffff, [](EntryId) { return true; }));
-    EXPECT_FALSE(index().find(0x1234567891abcdef, [](EntryId) { return true; }));
+    fill(kOutgrown, [&] { return random(); });
+    EXPECT_TRUE(filter().started());
+    harness_.seal(false);
     harness_.pager().reserve();
-    EXPECT_FALSE(index().erase(0x1234567890abcdef, 2));
-    EXPECT_FALSE(index().erase(0x1234567891abcdef, 1));
-    EXPECT_TRUE(index().erase(0x1234567890000000, 1));
-    EXPECT_EQ(index().size(), 0u);
+    index().clear();
+    model_.clear();
+    EXPECT_EQ(root_.filter, Root{}.filter);
+    check();
+}
+
+TEST_F(HashIndexTest, EveryPartCanBeMovedToTheFront) {
+    Random random(29);
+    fill(kOutgrown + 20'000, [&] { return random(); });
+    const auto keep = model_;
+    fill(kOutgrown, [&] { return random(); });
+    while (model_.size() > keep.size() / 2) {
+        if (harness_.pager().frames_scarce()) harness_.seal(false);
+        erase(model_.begin()->first << 24, model_.begin()->second);
+    }
+    const auto seal = [&] {
+        harness_.seal(false);
+        harness_.drop_older();
+    };
+    seal();
+    seal();
+    const PageId limit = harness_.pager().live_pages() * 5 / 4;
+    ASSERT_GT(harness_.pager().page_count(), limit);
+    for (std::optional<std::uint64_t> place = 0; place;) {
+        if (harness_.pager().frames_scarce()) seal();
+        harness_.pager().reserve();
+        place = index().relocate(*place, limit);
+    }
+    PageId last = 0;
+    index().check([](std::uint64_t, EntryId) {},
+                  [&](PageId first, std::uint64_t count) { last = std::max(last, first + count - 1); });
+    EXPECT_LT(last, limit);
+    check();
 }
 
 }  // namespace

@@ -191,15 +191,17 @@ TEST_F(VerifyTreesTest, RandomGraphs) {
 }
 
 TEST_F(VerifyTreesTest, EqualHashesMaySpanBuckets) {
-    Root root{};
+    Root root{}, delta{};
+    std::array<std::byte, HashIndex::kFilterSize> filter{};
+    const HashIndex::Roots roots{root.data(), delta.data(), filter.data()};
     for (EntryId id = 1; id <= 3000; ++id) {
         pager();
-        HashIndex(harness_.pager(), root.data()).insert(std::uint64_t{id <= 2000 ? 77u : 77u + id % 3} << 24, id);
+        BucketTree(harness_.pager(), root.data()).insert(std::uint64_t{id <= 2000 ? 77u : 77u + id % 3} << 24, id);
     }
     ASSERT_GT(RootField::height(root.data()), 0u);
     std::set<EntryId> ids;
     Verification out(harness_.pager().page_count());
-    const Verified found = verify_index(harness_.pager(), root.data(), out, [&](PageId bucket, std::uint64_t tag, EntryId id) {
+    const Verified found = verify_index(harness_.pager(), roots, out, [&](IndexPart, PageId bucket, std::uint64_t tag, EntryId id) {
         EXPECT_TRUE(out.reached(bucket));
         EXPECT_TRUE(tag >= 77 && tag < 80);
         ids.insert(id);
