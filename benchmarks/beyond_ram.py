@@ -52,7 +52,7 @@ PROBE = ROOT / "build-bench" / "disk_probe"
 
 def open_store(task: dict) -> Adapter:
     at_random = task["step"] not in ("load", "scan")
-    memory = {"cache_bytes": task["limit"] // 4, "beyond_memory": at_random}
+    memory = {"cache_bytes": task["limit"] // 4, "beyond_memory": at_random, "ascending": task["step"] == "load"}
     settings = settings_for(DATA, Path(task["path"]), 2 * task["n"], **memory)
     return compare.adapters("dict")[task["side"]](settings)
 
@@ -110,7 +110,7 @@ def expecting(expected: Any) -> Callable[[Any], None]:
 
 
 def step_insert(task: dict) -> dict:
-    """New keys between those that are there, and a sync in the end."""
+    """New keys between those that are there, by whatever takes many entries at once, and a sync in the end."""
     adapter, scattered = open_store(task), Scatter(task["n"], seed=task["n"])
 
     def batches() -> Iterator[tuple]:
@@ -118,7 +118,7 @@ def step_insert(task: dict) -> dict:
             indices = list(map(scattered, range(start, min(start + BATCH, task["n"]))))
             yield len(indices), (list(map(DATA.absent, indices)), DATA.values(indices, 1)), unchecked
 
-    seconds, done = spend(adapter.overwrite, batches(), task["budget"])
+    seconds, done = spend(adapter.load_bulk, batches(), task["budget"])
     started = time.perf_counter()
     adapter.sync()
     return finish(adapter, seconds + time.perf_counter() - started, done)
@@ -165,7 +165,7 @@ def finish(adapter: Adapter, seconds: float, done: int) -> dict:
 
 # Row -> what it does, and the operation that a side has to offer for it.
 ROWS: dict[str, tuple[Callable[[dict], dict], str]] = {
-    "insert": (step_insert, "overwrite"),
+    "insert": (step_insert, "load_bulk"),
     "get": (step_get, "get"),
     "get_many": (step_get_many, "get_many"),
     "scan": (step_scan, "iterate"),

@@ -1,4 +1,5 @@
 #include "bindings/dict_iterator.hpp"
+#include "bindings/look_ahead.hpp"
 #include "codec/item.hpp"
 #include "pyrsistence/raw_dict.hpp"
 
@@ -99,11 +100,15 @@ nb::object call_missing(PyObject* self, PyObject* key) {
     return {};
 }
 
-/// Stores the pairs of an iterable, one operation each. What is no pair is left to Python, for its errors.
-PyObject* store_pairs(PyObject* self, PyObject* iterable) {
-    const nb::object iterator = own(PyObject_GetIter(iterable));
+/// Stores the pairs of an exact dict or an iterable, one operation each. What is no pair is left to Python, for
+/// its errors.
+PyObject* store_pairs(PyObject* self, PyObject* source) {
+    const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
+    const nb::object iterator = own(PyObject_GetIter(items.ptr()));
+    LookAhead ahead(collection_of(self), source);
     SignalPoll poll;
     for (Py_ssize_t position = 0;; ++position, poll.step()) {
+        ahead.step();
         nb::object element = nb::steal(PyIter_Next(iterator.ptr()));
         if (!element.is_valid()) break;
         if (!PyTuple_CheckExact(element.ptr()) || PyTuple_GET_SIZE(element.ptr()) != 2) {
@@ -170,9 +175,6 @@ PyObject* get(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     return Py_NewRef(count == 2 ? args[1] : Py_None);
 }
 
-/// Keys that are encoded before the next native step.
-constexpr std::size_t kTogether = 256;
-
 /// Appends the values of these keys to the list, by way of `found`.
 void look_up(const Collection& dict, const Chunk& identities, Chunk& found, nb::handle fallback, PyObject* values) {
     Dict(dict).without_gil([&](const RawDict& engine) { engine.get_many(identities, found); });
@@ -196,7 +198,7 @@ PyObject* get_many(PyObject* self, PyObject* const* args, Py_ssize_t count) {
         identity.clear();
         dict.serializer().encode_lookup(key.ptr(), identity);
         identities.add(0, identity);
-        if (identities.items.size() < kTogether) continue;
+        if (identities.items.size() < RawDict::kTogether) continue;
         look_up(dict, identities, found, fallback, values.ptr());
         identities.clear();
     }

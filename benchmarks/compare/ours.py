@@ -46,6 +46,10 @@ class OurDict(Ours, MappingLoops):
     container = "dict"
     title = collection = "EMDict"
 
+    def load_bulk(self, keys: list, values: list) -> None:
+        """In a list, update() sees which pairs come next."""
+        self.data.update(list(zip(keys, values)))
+
     def get_many(self, keys: list) -> Sequence:
         return self.data.get_many(keys)
 

@@ -31,8 +31,6 @@ class Dict : private RawDict {
     using ValueParameter = typename detail::Parameter<V>::Type;
     using ParameterKeyCodec = typename detail::Parameter<K>::KeyCodec;
 
-    static constexpr std::size_t kTogether = 256;  ///< keys of get_many() in one step
-
     struct Place {
         Dict* dict;
         K key;
@@ -127,6 +125,25 @@ public:
     bool insert_or_assign(KeyParameter key, ValueParameter value) {
         Entry entry(key, value);
         return RawDict::set(entry.view());
+    }
+    /// insert_or_assign() of each pair, in their order; what they need is loaded side by side, as by get_many().
+    template <std::ranges::forward_range Pairs>
+    void update(Pairs&& pairs) {
+        Chunk identities;
+        const auto end = std::ranges::end(pairs);
+        auto ahead = std::ranges::begin(pairs);
+        for (auto next = ahead; next != end;) {
+            identities.clear();
+            for (; ahead != end && identities.items.size() < kTogether; ++ahead) {
+                const auto& [key, value] = *ahead;
+                identities.add(0, identity_of(key));
+            }
+            RawDict::prefetch(identities);
+            for (; next != ahead; ++next) {
+                const auto& [key, value] = *next;
+                insert_or_assign(key, value);
+            }
+        }
     }
     /// False, and nothing changes, if the key is there.
     bool insert(KeyParameter key, ValueParameter value) {

@@ -18,6 +18,9 @@ struct DictEntry {
 
 class RawDict : public Container {
 public:
+    /// Keys that are looked up side by side: what they touch fits into the first-level cache.
+    static constexpr std::size_t kTogether = 64;
+
     explicit RawDict(const std::filesystem::path& path, const Options& options = {});
     /// In a store that is open, or in a snapshot of it.
     RawDict(const Handle& where, std::string_view name);
@@ -33,6 +36,9 @@ public:
     /// no such key. What they need is loaded side by side, which saves time where get() would wait for memory.
     /// Every 64 keys see one moment.
     void get_many(const Chunk& identities, Chunk& values) const;
+    /// Starts loading what the next operations on these keys will need, all at once; no answer depends on it. False
+    /// if the dict is so small that it is not worth it.
+    bool prefetch(const Chunk& identities) const;
     bool contains(Bytes identity) const;
     /// The entry's id, its place in insertion order; 0 if there is no such key.
     EntryId find(Bytes identity) const;

@@ -133,17 +133,19 @@ def update(self, other=(), /, **kwargs):
     ...     len(d)
     3
     """
-    if type(other) is dict or type(other) is EMDict:
+    if type(other) is dict:
+        pairs = other
+    elif type(other) is EMDict:
         pairs = other.items()
     elif hasattr(other, "keys"):
         pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118 - all that is known is keys()
     else:
         pairs = other
-    for source in (pairs, kwargs.items()):
+    for source in (pairs, kwargs):
         if type(self).__setitem__ is EMDict.__setitem__:
             EMDict._store_pairs(self, source)
         else:
-            for position, element in enumerate(source):
+            for position, element in enumerate(source.items() if type(source) is dict else source):
                 key, value = pair(position, element)
                 self[key] = value
 

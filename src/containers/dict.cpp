@@ -22,10 +22,29 @@ using storage::ReadStep;
 using storage::WriteStep;
 using structures::Record;
 
-/// Keys that are looked up side by side: what they touch fits into the first-level cache.
-constexpr std::size_t kTogether = 64;
+constexpr std::size_t kTogether = RawDict::kTogether;
 /// A store of fewer pages is expected in the processor's caches, where looking ahead only costs time.
 constexpr PageId kCachedPages = 1024;
+
+/// The hashes of some keys that are looked up side by side.
+class Together {
+public:
+    Together(const Chunk& identities, std::size_t first, std::uint64_t seed)
+        : count_(std::min(kTogether, identities.items.size() - first)) {
+        for (std::size_t i = 0; i < count_; ++i) hashes_[i] = codec::key_hash(identities.entry(first + i), seed);
+    }
+    std::span<const std::uint64_t> hashes() const { return std::span(hashes_).first(count_); }
+    /// False if it is not worth it.
+    bool prefetch(storage::Pager& pager, const std::byte* root) const {
+        if (pager.page_count() <= kCachedPages) return false;
+        containers::prefetch_entries(pager, root, hashes());
+        return true;
+    }
+
+private:
+    std::array<std::uint64_t, kTogether> hashes_;
+    std::size_t count_;
+};
 
 /// Under the next id.
 void add_entry(WriteStep& step, ContainerId container, FoundEntry& found, std::uint64_t hash, Bytes entry) {
@@ -66,22 +85,28 @@ bool RawDict::get(Bytes identity, Buffer& value) const {
 void RawDict::get_many(const Chunk& identities, Chunk& values) const {
     values.clear();
     const std::uint64_t seed = store().hash_seed();
-    std::array<std::uint64_t, kTogether> hashes;
     for (std::size_t first = 0; first < identities.items.size(); first += kTogether) {
-        const std::size_t count = std::min(kTogether, identities.items.size() - first);
-        for (std::size_t i = 0; i < count; ++i) hashes[i] = codec::key_hash(identities.entry(first + i), seed);
+        const Together together(identities, first, seed);
         const ReadStep step = reading();
         const std::byte* root = step.root(id_);
-        if (step.pager().page_count() > kCachedPages) {
-            containers::prefetch_entries(step.pager(), root, std::span(hashes).first(count));
-        }
-        for (std::size_t i = 0; i < count; ++i) {
+        together.prefetch(step.pager(), root);
+        for (std::size_t i = 0; i < together.hashes().size(); ++i) {
             const Bytes identity = identities.entry(first + i);
-            const FoundEntry found = find_entry(step.pager(), root, hashes[i], identity);
+            const FoundEntry found = find_entry(step.pager(), root, together.hashes()[i], identity);
             values.add(found.id, found.id == 0 ? Bytes{} : value_of(found.entry, identity.size()));
         }
         step.finish();
     }
+}
+
+bool RawDict::prefetch(const Chunk& identities) const {
+    const std::uint64_t seed = store().hash_seed();
+    for (std::size_t first = 0; first < identities.items.size(); first += kTogether) {
+        const Together together(identities, first, seed);
+        const ReadStep step = reading();
+        if (!together.prefetch(step.pager(), step.root(id_))) return false;
+    }
+    return true;
 }
 
 bool RawDict::contains(Bytes identity) const { return find(identity) != 0; }

@@ -108,7 +108,7 @@ FoundEntry find_entry(storage::Pager& pager, const std::byte* root, std::uint64_
 void prefetch_entries(storage::Pager& pager, const std::byte* root, std::span<const std::uint64_t> hashes) {
     const structures::HashIndex index = DictRoot::index(pager, root);
     const structures::Tree entries = DictRoot::entries(pager, root);
-    for (const std::uint64_t hash : hashes) index.prefetch(hash);
+    index.prefetch(hashes);
     for (const std::uint64_t hash : hashes) {
         if (const auto id = index.find(hash, [](EntryId) { return true; })) entries.prefetch(*id);
     }

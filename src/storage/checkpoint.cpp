@@ -11,7 +11,7 @@ namespace pyrsistence::storage {
 namespace {
 
 constexpr std::uint64_t kLeastWindow = 4 * kLogInlineLimit;  ///< if asked for
-constexpr std::size_t kSlice = 4096;  ///< frames freed under one hold of the lock
+constexpr std::size_t kSlice = 4096;  ///< frames written, or freed under one hold of the lock, at a time
 
 }  // namespace
 
@@ -40,10 +40,12 @@ void Store::make_room(Guard& lock, std::size_t log_bytes) {
             continue;
         }
         const bool full = !writing_ || !log_->reserve(log_bytes);
-        const bool scarce = pager_->frames_scarce() || pager_->extent_bytes_since_seal() > extent_limit();
-        if (!full && !scarce) break;
-        if (checkpoint_running_) {
-            wait(lock, [this] { return !checkpoint_running_ && !busy_; });
+        const auto scarce = [this] {
+            return pager_->frames_scarce() || pager_->extent_bytes_since_seal() > extent_limit();
+        };
+        if (!full && !scarce()) break;
+        if (checkpoint_running_) {  // its frames are free long before it is durable
+            wait(lock, [&] { return (!checkpoint_running_ || (!full && !scarce())) && !busy_; });
         } else if (checkpoint_error_) {
             checkpoint_and_wait(lock);  // the last one failed: this caller is told if it fails again
         } else {
@@ -55,7 +57,9 @@ void Store::make_room(Guard& lock, std::size_t log_bytes) {
 
 /// Waits until the frames that were handed over are free again.
 void Store::free_frames(Guard& lock) {
-    if (checkpoint_running_) return wait(lock, [this] { return !checkpoint_running_ && !busy_; });
+    if (checkpoint_running_) {
+        return wait(lock, [this] { return (!checkpoint_running_ || !pager_->frames_scarce()) && !busy_; });
+    }
     const auto error = without_lock(lock, outside_, [this] { write_back(); });
     if (error) std::rethrow_exception(error);
 }
@@ -115,12 +119,16 @@ void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
     checkpoint_running_ = true;
 }
 
-/// Without the lock: frames that were handed over are in the file, and free again, when it returns.
+/// Without the lock: frames that were handed over are in the file, and free again, when it returns. Who waits for
+/// frames goes on when some are.
 void Store::write_back() {
-    pager_->write_sealed();
-    for (bool all = false; !all;) {
-        const Guard lock(mutex_);
-        all = pager_->retire(kSlice);
+    for (bool written = false; !written;) {
+        written = pager_->write_sealed(kSlice);
+        for (bool free = false; !free;) {
+            const Guard lock(mutex_);
+            free = pager_->retire(kSlice);
+        }
+        changed_.notify_all();
     }
 }
 

@@ -9,6 +9,7 @@
 #include <bit>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -351,6 +352,12 @@ void Pager::verify(PageId id, const std::byte* page) const {
     }
 }
 
+void Pager::touch_slowly(PageId id) {
+    if (id >= file_pages_ || page_state_[id] >= kFirstFrame) return;
+    std::array<std::byte, 1> byte;
+    (void)file_.read(byte, id * kPageSize);
+}
+
 void Pager::prefetch(PageId id, std::uint64_t pages) {
     if (id >= file_pages_ || (pages == 1 && page_state_[id] >= kFirstFrame)) return;
     mapping_->will_need(id * kPageSize, std::min(pages, file_pages_ - id) * kPageSize);
@@ -575,11 +582,26 @@ void Pager::protect(std::uint64_t epoch, PageId end) {
     epoch_ = epoch + 1;
 }
 
-void Pager::write_sealed() {
-    if (!writes()) return;
+bool Pager::write_sealed(std::size_t most) {
+    if (!writes()) return true;
     const std::scoped_lock alone(writing_back_);
+    take_sealed();
+    const std::size_t left = writing_.size() - std::min(most, writing_.size());
+    std::vector<Write> writes;
+    writes.reserve(writing_.size() - left);
+    for (std::size_t i = left; i < writing_.size(); ++i) writes.push_back({writing_[i].page, frame(writing_[i].frame)});
+    write_pages(writes);
+    const std::scoped_lock guard(hand_over_);
+    written_.insert(written_.end(), writing_.begin() + static_cast<std::ptrdiff_t>(left), writing_.end());
+    writing_.resize(left);
+    return left == 0;
+}
+
+/// What was handed over is to be written, the lowest pages first, which come last in the list.
+void Pager::take_sealed() {
     {
         const std::scoped_lock guard(hand_over_);
+        if (sealed_.empty()) return;
         writing_.reserve(writing_.size() + sealed_.size());  // a frame that is in it twice would be freed twice
         for (const SealedFrame& item : sealed_) {
             if (item.page != 0) writing_.push_back(item);
@@ -587,18 +609,12 @@ void Pager::write_sealed() {
         sealed_.clear();
         if (++batch_ == 0) batch_ = 1;
     }
-    std::vector<Write> writes;
-    writes.reserve(writing_.size());
-    for (const SealedFrame& item : writing_) writes.push_back({item.page, frame(item.frame)});
-    write_pages(writes);
-    const std::scoped_lock guard(hand_over_);
-    written_.insert(written_.end(), writing_.begin(), writing_.end());
-    writing_.clear();
+    std::ranges::sort(writing_, std::greater{}, &SealedFrame::page);
 }
 
 void Pager::write_all() {
     if (!writes()) return;
-    write_sealed();
+    write_sealed(SIZE_MAX);
     retire(SIZE_MAX);
     evict(fresh_.size());
 }

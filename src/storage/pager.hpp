@@ -95,6 +95,10 @@ public:
     }
     /// Reads ahead without waiting.
     void prefetch(PageId id, std::uint64_t pages = 1);
+    /// Tells the kernel that the page is in use, if the file is larger than memory.
+    void touch(PageId id) {
+        if (file_pages_ > cached_pages_) [[unlikely]] touch_slowly(id);
+    }
     /// An extent's bytes, in the mapping. Throws CorruptionError if the checksum differs.
     Bytes read_extent(const ExtentRef&);
 
@@ -153,9 +157,9 @@ public:
     void protect(std::uint64_t epoch, PageId end);
     /// Hands the frames of this and older epochs to write_sealed(). REQUIRES: epoch < epoch().
     void hand_over(std::uint64_t epoch);
-    /// Without the lock: when it returns, all frames handed over so far are in the file. After
-    /// StorageError it may be called again and starts over.
-    void write_sealed();
+    /// Without the lock: writes up to `most` of the frames handed over so far to the file; true when all of them are
+    /// there. After StorageError it may be called again and goes on.
+    bool write_sealed(std::size_t most = SIZE_MAX);
     /// Writes every frame to the file, so that it is complete without this pager, if it writes at all. Throws
     /// StorageError.
     void write_all();
@@ -215,6 +219,7 @@ private:
     std::byte* frame(std::uint32_t index) const { return arena_ + std::size_t{index} * kPageSize; }
     Frame& frame_info(std::uint32_t index) { return frames_[index - kFirstFrame]; }
     const std::byte* read_slowly(PageId id);
+    void touch_slowly(PageId id);
     std::byte* write_slowly(PageId& id);
     void require_delivered(PageId id) const;
     void verify(PageId id, const std::byte* page) const;
@@ -236,6 +241,7 @@ private:
     bool give_back_frame(std::uint32_t index);
     void evict(std::size_t count);
     void write_pages(std::vector<Write>&);
+    void take_sealed();
 
     PageId new_page();
     void require_unused(PageId first, std::uint64_t pages) const;

@@ -78,7 +78,7 @@ std::byte* WriteStep::change(ContainerId id) {
 void WriteStep::next() {
     if (lock_.owns_lock() && pager().frames_scarce() && store_.checkpoint_running_) {
         store_.busy_ = true;
-        store_.wait(lock_, [this] { return !store_.checkpoint_running_; });
+        store_.wait(lock_, [this] { return !store_.checkpoint_running_ || !pager().frames_scarce(); });
         store_.busy_ = false;
         store_.changed_.notify_all();
     }

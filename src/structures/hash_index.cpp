@@ -37,10 +37,14 @@ std::uint64_t HashIndex::delta_limit() const {
     return std::min(std::max<std::uint64_t>(base_.size() / kShare, BucketTree::kCapacity), memory);
 }
 
-void HashIndex::prefetch(std::uint64_t hash) const {
-    const std::uint64_t tag = BucketTree::tag_of(hash);
-    if (filter_.may_hold(tag)) base_.prefetch(hash);
-    if (filter_.started()) delta_.prefetch(hash);
+void HashIndex::prefetch(std::span<const std::uint64_t> hashes) const {
+    if (filter_.started()) {
+        for (const std::uint64_t hash : hashes) filter_.prefetch(BucketTree::tag_of(hash));
+    }
+    for (const std::uint64_t hash : hashes) {
+        if (filter_.may_hold(BucketTree::tag_of(hash))) base_.prefetch(hash);
+        if (filter_.started()) delta_.prefetch(hash);
+    }
 }
 
 void HashIndex::insert(std::uint64_t hash, EntryId id) {
@@ -60,6 +64,7 @@ void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
     const std::uint64_t tag = BucketTree::tag_of(hash);
     TagFilter::Range range = filter_.range(tag);
     if (!range.dirty && pager_.writes() && delta_.full_of(place, range.tags)) {
+        base_.read_ahead(range.tags.low, range.tags.high, kSweepBuckets);
         sweep(range.tags.low);
         place.known = false;
         range = filter_.range(tag);
@@ -105,7 +110,6 @@ void HashIndex::sweep_on() {
 /// where to go on. What is damaged is left out: who needs it will be told.
 std::uint64_t HashIndex::sweep(std::uint64_t first) {
     const std::uint64_t covered = filter_.range(first).tags.high;
-    base_.read_ahead(first, covered, kSweepBuckets);
     std::uint64_t end = base_.readable(first, covered, kSweepBuckets);
     if (end == first) return covered;
     const auto slots = slots_to_move(first, end);

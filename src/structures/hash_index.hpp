@@ -32,8 +32,8 @@ public:
     /// Where a hash that was not found belongs; valid until the index changes.
     using Place = BucketTree::Place;
 
-    /// Starts loading what find() will read, from memory or from the disk.
-    void prefetch(std::uint64_t hash) const;
+    /// Starts loading what find() will read for these hashes, from memory or from the disk.
+    void prefetch(std::span<const std::uint64_t> hashes) const;
     /// The first id stored under the hash that `accept(id)` confirms. Expected O(log n), one page
     /// per level; ids of hashes that share their top 40 bits are offered too.
     template <class Accept>

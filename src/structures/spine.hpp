@@ -87,6 +87,11 @@ public:
         asm volatile("" : : "r"(page));
     }
 
+    /// Tells the kernel that the page above the leaf is in use, as Pager::touch().
+    void touch_parent(const Path& path) const {
+        if (path.height > 0) pager_.touch(path.steps[path.height - 1].page);
+    }
+
     /// REQUIRES: !empty() for every descent. `bounds` is what is known of all keys in the tree.
     Path to_key(std::uint64_t key, Bounds bounds = {0, Node::kNoBound}) const {
         Path path = descend([key, &bounds](const std::byte* node, unsigned n) {

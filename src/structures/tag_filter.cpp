@@ -13,9 +13,10 @@ namespace {
 
 constexpr unsigned kProbes = 6;      ///< bits of a tag, each told by 9 bits of its hash
 constexpr unsigned kProbeBits = 9;
+constexpr unsigned kTouchEvery = 8;  ///< lookups: these few pages are used by all of them
 static_assert(kProbes * kProbeBits == 54);
 
-/// The block of a tag and the bits in it.
+/// The bits of a tag in its block.
 template <class Use>
 void for_each_bit(std::uint64_t hash, Use&& use) {
     for (unsigned i = 0; i < kProbes; ++i, hash >>= kProbeBits) use(hash & ((1U << kProbeBits) - 1));
@@ -30,22 +31,32 @@ std::uint64_t TagFilter::mix(std::uint64_t tag) {
     return XXH3_64bits(bytes, sizeof bytes);
 }
 
+/// Where the block of a tag begins in its page.
+std::size_t TagFilter::block_of(std::uint64_t hash) { return kBlock + kBlock * ((hash >> 54) * kBlocks >> 10); }
+
 void TagFilter::put(std::byte* page, std::uint64_t tag) {
     const std::uint64_t hash = mix(tag);
-    std::byte* block = page + kBlock + kBlock * ((hash >> 54) * kBlocks >> 10);
+    std::byte* block = page + block_of(hash);
     for_each_bit(hash, [block](std::uint64_t bit) { block[bit / 8] |= std::byte(1U << bit % 8); });
 }
 
 bool TagFilter::holds(const std::byte* page, std::uint64_t tag) {
     const std::uint64_t hash = mix(tag);
-    const std::byte* block = page + kBlock + kBlock * ((hash >> 54) * kBlocks >> 10);
+    const std::byte* block = page + block_of(hash);
     bool all = true;
     for_each_bit(hash, [&](std::uint64_t bit) { all &= (block[bit / 8] >> bit % 8 & std::byte{1}) != std::byte{0}; });
     return all;
 }
 
 bool TagFilter::may_hold(std::uint64_t tag) const {
-    return !started() || holds(spine_.leaf(to(tag).leaf), tag);
+    if (!started()) return true;
+    const PageId page = to(tag).leaf;
+    if (tag % kTouchEvery == 0) spine_.pager().touch(page);
+    return holds(spine_.leaf(page), tag);
+}
+
+void TagFilter::prefetch(std::uint64_t tag) const {
+    Spine<false>::prefetch(spine_.pager().read(to(tag).leaf), {0, block_of(mix(tag))});
 }
 
 void TagFilter::start() {

@@ -25,6 +25,8 @@ public:
 
     /// False only if the tag is surely not there. O(log n), one page per level; true if not started().
     bool may_hold(std::uint64_t tag) const;
+    /// Starts loading what may_hold() will read.
+    void prefetch(std::uint64_t tag) const;
     /// What one page covers.
     struct Range {
         Bounds tags;  ///< low <= tag < high
@@ -52,6 +54,7 @@ private:
     static constexpr unsigned kBlocks = (storage::kPageSize - kBlock) / kBlock;  ///< the first holds the header
 
     static std::uint64_t mix(std::uint64_t tag);
+    static std::size_t block_of(std::uint64_t hash);
     static void put(std::byte* page, std::uint64_t tag);
     static bool holds(const std::byte* page, std::uint64_t tag);
     Path to(std::uint64_t tag) const { return spine_.to_key(tag, BucketTree::kTags); }

@@ -110,6 +110,7 @@ Record Tree::at(std::uint64_t rank) const {
 Record Tree::find(EntryId id) const {
     if (spine_.empty()) return {};
     const Path path = spine_.to_key(id);
+    spine_.touch_parent(path);
     prefetch(spine_.pager().read(path.leaf), path.bounds, id - path.bounds.low);
     const std::byte* leaf = spine_.leaf(path.leaf);
     const auto slot = slot_of_id(leaf, id);

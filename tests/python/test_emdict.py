@@ -187,6 +187,72 @@ def test_update_takes_what_dict_takes(d):
     assert d == {1: 2, "three": 3, 4: 5, "a": "b", "x": "xx", "y": "yy", "z": 0, "other": 1, "self": 2}
 
 
+@pytest.fixture
+def large(tmp_path):
+    """Large enough for update() to look ahead."""
+    with EMDict(tmp_path / "large") as d:
+        d.update((i * 5000, b"x" * 120) for i in range(40_000))
+        d.checkpoint()
+        yield d
+
+
+def scattered_pairs(count, seed=1):
+    choose = random.Random(seed)
+    kinds = (
+        lambda: choose.randrange(0, 200_000_000, 5000),
+        lambda: f"key {choose.random()}",
+        choose.random,
+        lambda: choose.randbytes(9),
+    )
+    return [(choose.choice(kinds)(), i) for i in range(count)]
+
+
+@pytest.mark.parametrize("source", [list, tuple, dict, iter])
+def test_update_of_a_large_dict(large, source):
+    expected = dict(large.items())
+    pairs = scattered_pairs(5000)
+    large.update(source(pairs))
+    expected.update(source(pairs))
+    assert list(large.items()) == list(expected.items())
+    large.check()
+
+
+def test_update_sees_what_it_has_stored(large):
+    """Pairs that come from code are stored before the next one is asked for."""
+    large[0] = 0
+    large.update((i * 5000, large[(i - 1) * 5000] + 1) for i in range(1, 3000))
+    assert large[2999 * 5000] == 2999
+
+
+@pytest.mark.parametrize("bad", [([], 0), (1, 2, 3), 5])
+def test_what_comes_before_a_bad_pair_stays(large, bad):
+    with pytest.raises(Exception) as expected:
+        {}.update([bad])
+    pairs = scattered_pairs(500)
+    with pytest.raises(expected.type):
+        large.update([*pairs[:333], bad, *pairs[333:]])
+    assert all(key in large for key, _ in pairs[:333])
+    new = next(key for key, _ in pairs[333:] if type(key) is float)
+    assert new not in large
+
+
+def test_a_list_that_shrinks_while_it_is_stored(large):
+    pairs = scattered_pairs(5000)
+
+    class Key:
+        def __hash__(self):
+            del pairs[400:]
+            return 5
+
+        def __em_key__(self):
+            return "key"
+
+    pairs[100] = (Key(), None)
+    large.update(pairs)
+    assert len(pairs) == 400
+    assert pairs[399][0] in large
+
+
 @pytest.mark.parametrize("bad", [5, [1], [(1, 2, 3)], [(1,)], None, ["abc"]])
 def test_update_fails_as_dict_does(d, bad):
     with pytest.raises(Exception) as expected:

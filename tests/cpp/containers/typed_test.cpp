@@ -298,6 +298,12 @@ TEST_F(TypedTest, DictDoesWhatAMapDoes) {
     std::map<int, std::string> stored;
     for (const auto& entry : *dict) stored.insert(entry);
     EXPECT_EQ(stored, model);
+    std::vector<std::pair<int, std::string>> pairs;
+    for (int i = 0; i < 1000; ++i) pairs.emplace_back((i * 7919) % 700, std::to_string(i));
+    dict->update(pairs);
+    for (const auto& [key, value] : pairs) model[key] = value;
+    EXPECT_EQ(dict->size(), model.size());
+    for (const auto& [key, value] : model) ASSERT_EQ(dict->at(key), value);
     const auto values = dict->get_many(std::views::iota(0, 500));
     ASSERT_EQ(values.size(), 500u);
     for (int key = 0; key < 500; ++key) {

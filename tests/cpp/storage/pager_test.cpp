@@ -260,6 +260,26 @@ TEST_F(PagerTest, AFailedCheckpointCanBeRepeated) {
     }
 }
 
+TEST_F(PagerTest, SealedFramesAreWrittenAndFreedInSlices) {
+    auto pager = open({});
+    std::vector<PageId> ids;
+    for (Seed i = 0; i < 100; ++i) ids.push_back(add(*pager, i));
+    const PagerState state = pager->seal();
+    EXPECT_FALSE(pager->write_sealed(40));
+    EXPECT_TRUE(pager->retire(1000));
+    EXPECT_EQ(pager->frames_in_use(), 60U);
+    for (Seed i = 0; i < 100; ++i) ASSERT_TRUE(filled(pager->read(ids[i]), i)) << i;
+    add(*pager, 100);
+    pager->seal();  // joins what is still to be written
+    EXPECT_FALSE(pager->write_sealed(40));
+    EXPECT_TRUE(pager->write_sealed(40));
+    EXPECT_TRUE(pager->write_sealed(40));
+    EXPECT_TRUE(pager->retire(1000));
+    EXPECT_EQ(pager->frames_in_use(), 0U);
+    pager = open(state);
+    for (Seed i = 0; i < 100; ++i) ASSERT_TRUE(filled(pager->read(ids[i]), i)) << i;
+}
+
 TEST_F(PagerTest, APageThatMayBeBeingWrittenIsNotReused) {
     auto pager = open({});
     const PageId id = add(*pager, 1);

@@ -1,0 +1,40 @@
+// What a bulk operation on a dict will need soon is loaded before it is needed, if the pairs to come can be known
+// without running anybody's code: they lie in an exact dict, list or tuple, and keys that are asked for their
+// identity are exact int, str, bytes or float.
+//
+// Used under the interpreter lock. It changes nothing, and no error leaves it: who needs what is damaged will be told.
+#pragma once
+
+#include "bindings/collection.hpp"
+#include "pyrsistence/raw_dict.hpp"
+
+namespace pyrsistence::bindings {
+
+class LookAhead {
+public:
+    /// `source` holds the pairs, in the order in which they will be used. Both outlive this.
+    LookAhead(const Collection& dict, PyObject* source);
+    /// To be called before each pair is used.
+    void step() {
+        if (active_ && left_-- == 0) look();
+    }
+
+private:
+    static constexpr unsigned kGroup = RawDict::kTogether;
+    static constexpr unsigned kPause = 1024; ///< pairs that are not looked at where it was not worth it
+
+    void look();
+    PyObject* next_key();
+    bool near_last(PyObject* key);
+
+    const Collection& dict_;
+    PyObject* const source_;
+    const bool active_;
+    unsigned left_ = 0;
+    Py_ssize_t position_ = 0;
+    long long last_ = 0;  ///< of the keys that are integers
+    Chunk identities_;
+    Buffer identity_;
+};
+
+}  // namespace pyrsistence::bindings
