@@ -236,18 +236,22 @@ def test_what_comes_before_a_bad_pair_stays(large, bad):
     assert new not in large
 
 
+class Shrinking:
+    """A key that takes pairs away from the list that is being stored."""
+
+    pairs: list
+
+    def __hash__(self):
+        del Shrinking.pairs[400:]
+        return 5
+
+    def __em_key__(self):
+        return "key"
+
+
 def test_a_list_that_shrinks_while_it_is_stored(large):
-    pairs = scattered_pairs(5000)
-
-    class Key:
-        def __hash__(self):
-            del pairs[400:]
-            return 5
-
-        def __em_key__(self):
-            return "key"
-
-    pairs[100] = (Key(), None)
+    Shrinking.pairs = pairs = scattered_pairs(5000)
+    pairs[100] = (Shrinking(), None)
     large.update(pairs)
     assert len(pairs) == 400
     assert pairs[399][0] in large
