@@ -9,8 +9,8 @@ namespace {
 
 constexpr unsigned kUsualFill = BucketTree::kCapacity / 10 * 7;  ///< slots in a bucket, about
 
-// What one step writes must fit into Pager::kStepFrames, beside the pages of the entry: each of these buckets may
-// be cut in two.
+// What one sweep writes must fit into Pager::kStepFrames, beside the pages of the entry: each of these buckets may
+// be cut in two. An insertion makes one sweep at most.
 constexpr unsigned kSweepBuckets = 24;
 constexpr std::size_t kSweepSlots = 4096;  ///< that the delta gives
 
@@ -63,7 +63,8 @@ void HashIndex::insert(Place& place, std::uint64_t hash, EntryId id) {
 void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
     const std::uint64_t tag = BucketTree::tag_of(hash);
     TagFilter::Range range = filter_.range(tag);
-    if (!range.dirty && pager_.writes() && delta_.full_of(place, range.tags)) {
+    const bool full = !range.dirty && pager_.writes() && delta_.full_of(place, range.tags);
+    if (full) {
         base_.read_ahead(range.tags.low, range.tags.high, kSweepBuckets);
         sweep(range.tags.low);
         place.known = false;
@@ -76,9 +77,9 @@ void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
     } else {
         delta_.insert(place, hash, id);
     }
-    if (!pager_.writes()) return;
+    if (full || !pager_.writes()) return;
     if (crowded) sweep(range.tags.low);
-    if (delta_.size() > delta_limit() || !Sweep::complete(sweep_field())) sweep_on();
+    else if (delta_.size() > delta_limit() || !Sweep::complete(sweep_field())) sweep_on();
 }
 
 /// The first sweep visits all, to make the filter; later ones what the delta has something for.
