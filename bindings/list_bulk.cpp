@@ -50,6 +50,54 @@ void append_items(PyObject* from, std::uint64_t count, PyObject* to) {
     }
 }
 
+// ---- extend ----
+
+/// Appends values, several in one native step as long as nobody's code runs in between, which could look at the list.
+class Appender {
+public:
+    /// `quiet`: no such code runs between two calls of append().
+    Appender(PyObject* list, bool quiet)
+        : list_(collection_of(list)), native_(!list_.serializer().custom_keys()), together_(quiet && native_ ? kTogether : 1) {}
+
+    void append(PyObject* value) {
+        const std::size_t begin = items_.bytes.size();
+        Obstacle obstacle;
+        if (!native_ || !encode_native(value, items_.bytes, obstacle)) {
+            items_.bytes.truncate(begin);
+            return append_foreign(value);
+        }
+        items_.items.push_back({0, begin, items_.bytes.size() - begin});
+        if (items_.items.size() >= together_ || items_.bytes.size() > kTogetherBytes) flush();
+    }
+    void flush() {
+        if (items_.items.empty()) return;
+        if (items_.items.size() == 1) {
+            ListUse(list_)->append(items_.entry(0));
+        } else {
+            std::vector<Bytes> items;
+            for (std::size_t i = 0; i < items_.items.size(); ++i) items.push_back(items_.entry(i));
+            ListUse(list_)->replace_slice(UINT64_MAX, 0, items);
+        }
+        items_.clear();
+    }
+
+private:
+    static constexpr std::size_t kTogether = 256;
+    static constexpr std::size_t kTogetherBytes = 64 * 1024;
+
+    void append_foreign(PyObject* value) {
+        flush();
+        Buffer item;
+        list_.serializer().encode_value(value, item);
+        ListUse(list_)->append(item);
+    }
+
+    const Collection& list_;
+    const bool native_;
+    const std::size_t together_;
+    Chunk items_;
+};
+
 // ---- sort ----
 
 /// The items, the objects that they are compared by, and the session they were read in.
@@ -149,12 +197,15 @@ void extend(PyObject* self, PyObject* iterable) {
         for_each(iterable, [self](PyObject* value) { own(PyObject_CallMethod(self, "append", "O", value)); });
         return;
     }
-    Buffer item;
-    for_each(iterable, [self, &item](PyObject* value) {
-        item.clear();
-        collection_of(self).serializer().encode_value(value, item);
-        ListUse(collection_of(self))->append(item);
-    });
+    const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || PyRange_CheckExact(iterable);
+    Appender appender(self, known);
+    try {
+        for_each(iterable, [&](PyObject* value) { appender.append(value); });
+    } catch (const nb::python_error&) {
+        appender.flush();  // what came before stays
+        throw;
+    }
+    appender.flush();
 }
 
 void sort(PyObject* self, PyObject* key, bool reverse) {

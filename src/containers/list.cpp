@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "containers/layout.hpp"
 #include "containers/payload.hpp"
@@ -21,6 +22,8 @@ using storage::WriteStep;
 using structures::Record;
 using structures::RootField;
 using structures::Tree;
+
+constexpr std::size_t kMostAppended = 256;  ///< with one descent of the tree
 
 Tree items(WriteStep& step, ContainerId container) { return ListRoot::items(step.pager(), step.change(container)); }
 
@@ -104,16 +107,52 @@ void commit_erase(WriteStep& step, ContainerId container, std::uint64_t first, s
     step.commit(record_header(ListOp::erase_slice, container).u48(first).u48(stride).u48(count));
 }
 
+/// Appends the first items, as many as are small and fit into one leaf; none if the first one is large.
+std::size_t commit_append_some(WriteStep& step, ContainerId container, std::uint64_t rank, std::span<const Bytes> some) {
+    std::array<Record, kMostAppended> records;
+    std::size_t count = 0;
+    for (; count < std::min(some.size(), records.size()) && some[count].size() <= structures::SlottedLeaf::kMaxRecord; ++count)
+        records[count] = {some[count], false};
+    if (count == 0) return 0;
+    count = items(step, container).append_some(std::span(records).first(count));
+    for (std::size_t i = 0; i < count; ++i) {
+        step.commit(record_header(ListOp::insert, container).u48(rank + i), some[i]);
+    }
+    return count;
+}
+
+void commit_append(WriteStep& step, ContainerId container, std::uint64_t rank, std::span<const Bytes> items) {
+    while (!items.empty()) {
+        step.next();
+        std::size_t done = commit_append_some(step, container, rank, items);
+        if (done == 0) {
+            commit_insert(step, container, rank, items[0]);
+            done = 1;
+        }
+        rank += done;
+        items = items.subspan(done);
+    }
+}
+
 /// In a step of Kind::batch, which it ends. REQUIRES: the items to be removed exist.
 void commit_replace(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t removed,
                     std::span<const Bytes> items) {
     const std::size_t kept = std::min<std::uint64_t>(removed, items.size());
-    for (std::size_t i = 0; i < items.size(); ++i) {
+    for (std::size_t i = 0; i < kept; ++i) {
         step.next();
-        if (i < kept) commit_set(step, container, first + i, items[i]);
-        else commit_insert(step, container, first + i, items[i]);
+        commit_set(step, container, first + i, items[i]);
     }
-    commit_erase(step, container, first + kept, 1, removed - kept);
+    first += kept;
+    items = items.subspan(kept);
+    if (first == size_of(step, container)) {
+        commit_append(step, container, first, items);
+    } else {
+        for (std::size_t i = 0; i < items.size(); ++i) {
+            step.next();
+            commit_insert(step, container, first + i, items[i]);
+        }
+    }
+    commit_erase(step, container, first + items.size(), 1, removed - kept);
     step.commit_batch();
 }
 

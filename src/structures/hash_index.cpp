@@ -65,7 +65,7 @@ void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
     TagFilter::Range range = filter_.range(tag);
     const bool full = !range.dirty && pager_.writes() && delta_.full_of(place, range.tags);
     if (full) {
-        base_.read_ahead(range.tags.low, range.tags.high, kSweepBuckets);
+        read_ahead(range.tags.low);
         sweep(range.tags.low);
         place.known = false;
         range = filter_.range(tag);
@@ -83,49 +83,76 @@ void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
 }
 
 /// The first sweep visits all, to make the filter; later ones what the delta has something for.
-std::optional<std::uint64_t> HashIndex::next_to_sweep() const {
+std::uint64_t HashIndex::next_to_sweep() const {
     const std::uint64_t cursor = Sweep::cursor(sweep_field());
     if (!Sweep::complete(sweep_field())) return cursor;
-    std::optional<std::uint64_t> next;
-    delta_.scan(cursor, kEndOfTags, [&](std::uint64_t tag, EntryId) {
-        next = tag;
-        return false;
-    });
-    if (next) next = std::max(cursor, filter_.range(*next).tags.low);
+    std::uint64_t next = kEndOfTags;
+    try {
+        delta_.scan(cursor, kEndOfTags, [&](std::uint64_t tag, EntryId) {
+            next = std::max(cursor, filter_.range(tag).tags.low);
+            return false;
+        });
+    } catch (const CorruptionError&) {
+        return cursor;
+    }
     return next;
 }
 
 void HashIndex::sweep_on() {
-    const auto next = next_to_sweep();
-    const std::uint64_t end = next ? sweep(*next) : kEndOfTags;
-    if (end < kEndOfTags) {
-        Sweep::set_cursor(sweep_field(), end);
-        base_.read_ahead(end, filter_.range(end).tags.high, kSweepBuckets);
-    } else {
-        Sweep::set_cursor(sweep_field(), 0);
-        Sweep::set_complete(sweep_field());
+    const std::uint64_t next = next_to_sweep();
+    const std::uint64_t end = next < kEndOfTags ? sweep(next) : kEndOfTags;
+    Sweep::set_cursor(sweep_field(), end < kEndOfTags ? end : 0);
+    if (end >= kEndOfTags) Sweep::set_complete(sweep_field());
+    else read_ahead(end);
+}
+
+void HashIndex::read_ahead(std::uint64_t first) const {
+    try {
+        base_.read_ahead(first, filter_.range(first).tags.high, kSweepBuckets);
+    } catch (const CorruptionError&) {
+        // Nothing depends on it.
     }
 }
 
 /// Brings the base up to date from the tag `first` on, as far as a page of the filter and one step reach. Returns
-/// where to go on. What is damaged is left out: who needs it will be told.
+/// where to go on. What is damaged is left out: who needs it will be told. All pages that the changes need are
+/// read before the first of them.
 std::uint64_t HashIndex::sweep(std::uint64_t first) {
-    const std::uint64_t covered = filter_.range(first).tags.high;
-    std::uint64_t end = base_.readable(first, covered, kSweepBuckets);
-    if (end == first) return covered;
-    const auto slots = slots_to_move(first, end);
-    if (end == first) return first + 1;
+    std::uint64_t end = kEndOfTags;
+    std::vector<BucketTree::Slot> slots;
+    std::vector<std::uint64_t> tags;
+    try {
+        end = filter_.readable_to(first);
+        const std::uint64_t readable = base_.readable(first, end, kSweepBuckets);
+        if (readable == first) return end;
+        end = readable;
+        slots = slots_to_move(first, end);
+        if (end == first) return first + 1;
+        tags = tags_between(first, end, slots);
+        if (end < kEndOfTags) (void)filter_.range(end);
+    } catch (const CorruptionError&) {
+        return end;
+    }
     if (!slots.empty()) {
         base_.insert(slots);
         delta_.erase_range(first, end);
     }
+    filter_.define(first, end, tags);
+    return end;
+}
+
+/// Those of the base and of the slots that it will get, in order.
+std::vector<std::uint64_t> HashIndex::tags_between(std::uint64_t first, std::uint64_t end,
+                                                   std::span<const BucketTree::Slot> slots) const {
     std::vector<std::uint64_t> tags;
+    auto next = slots.begin();
     base_.scan(first, end, [&](std::uint64_t tag, EntryId) {
+        for (; next != slots.end() && next->tag < tag; ++next) tags.push_back(next->tag);
         tags.push_back(tag);
         return true;
     });
-    filter_.define(first, end, tags);
-    return end;
+    for (; next != slots.end(); ++next) tags.push_back(next->tag);
+    return tags;
 }
 
 /// All slots of the delta from `first` to before `end`, which becomes less if they are too many for a step.

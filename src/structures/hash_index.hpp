@@ -71,9 +71,12 @@ private:
     std::uint64_t delta_limit() const;
     void insert_beside(Place& place, std::uint64_t hash, EntryId id);
     std::byte* sweep_field() const { return roots_.filter + RootField::kSize; }
-    std::optional<std::uint64_t> next_to_sweep() const;
+    std::uint64_t next_to_sweep() const;
     void sweep_on();
+    void read_ahead(std::uint64_t first) const;
     std::uint64_t sweep(std::uint64_t first);
+    std::vector<std::uint64_t> tags_between(std::uint64_t first, std::uint64_t end,
+                                            std::span<const BucketTree::Slot> slots) const;
     std::vector<BucketTree::Slot> slots_to_move(std::uint64_t first, std::uint64_t& end) const;
 
     BucketTree base_;

@@ -215,7 +215,8 @@ public:
         const std::byte* parent = node(path, path.height - 1);
         const auto try_pair = [&](unsigned left) {
             const PageId left_id = Node::child(parent, left), right_id = Node::child(parent, left + 1);
-            if (!fits(leaf(left_id), leaf(right_id))) return false;
+            const std::byte* const pages[] = {neighbour(left_id, leaf_kind_, 0), neighbour(right_id, leaf_kind_, 0)};
+            if (!pages[0] || !pages[1] || !fits(pages[0], pages[1])) return false;
             index = left;
             path.leaf = left_id;
             merge(writable_leaf(path), leaf(right_id));
@@ -254,6 +255,14 @@ private:
             misplaced(page, id, kind, level);
         }
         return page;
+    }
+    /// Null if it is damaged: nothing is merged with it, and who needs it will be told.
+    const std::byte* neighbour(PageId id, storage::PageKind kind, unsigned level) const {
+        try {
+            return expect(id, kind, level);
+        } catch (const CorruptionError&) {
+            return nullptr;
+        }
     }
     unsigned checked_height() const {
         const unsigned height = RootField::height(root_);
@@ -332,9 +341,9 @@ private:
             PageId left_id = Node::child(parent, left);
             const PageId right_id = Node::child(parent, left + 1);
             const unsigned level = path.height - depth;
-            const unsigned sum = storage::page_count(expect(left_id, kInnerKind, level)) +
-                                 storage::page_count(expect(right_id, kInnerKind, level));
-            if (sum > Node::kCapacity / 4 * 3) return false;
+            const std::byte* const nodes[] = {neighbour(left_id, kInnerKind, level), neighbour(right_id, kInnerKind, level)};
+            if (!nodes[0] || !nodes[1]) return false;
+            if (storage::page_count(nodes[0]) + storage::page_count(nodes[1]) > Node::kCapacity / 4 * 3) return false;
             path.steps[depth - 1].index = left;
             path.steps[depth].page = left_id;
             std::byte* target = writable(path, depth);

@@ -37,6 +37,13 @@ public:
         return {path.bounds, spine_.pager().dirty(path.leaf)};
     }
 
+    /// Where the page of the tag ends. Throws CorruptionError if it is damaged.
+    std::uint64_t readable_to(std::uint64_t tag) const {
+        const Path path = to(tag);
+        (void)spine_.leaf(path.leaf);
+        return path.bounds.high;
+    }
+
     /// False if the page of the tag holds more by now than it should: define() it.
     bool add(std::uint64_t tag);
     /// From now on the range first <= tag < end holds these tags, which ascend, and no other. REQUIRES: one page

@@ -155,6 +155,26 @@ void Tree::insert(std::uint64_t rank, const Record& record) {
     place(path, static_cast<unsigned>(rank), record, true);
 }
 
+std::size_t Tree::append_some(std::span<const Record> records) {
+    if (spine_.empty()) spine_.plant();
+    std::uint64_t rank = size();
+    Path path = spine_.to_rank(rank);
+    if (rank != Leaf::slots(spine_.leaf(path.leaf))) bad_count(path.leaf);
+    std::byte* leaf = spine_.writable_leaf(path);
+    std::size_t count = 0;
+    for (; count < records.size() && Leaf::kSlot + records[count].stored.size() <= Leaf::room(leaf); ++count) {
+        const unsigned slot = Leaf::slots(leaf);
+        Leaf::open(leaf, slot);
+        Leaf::fill(leaf, slot, records[count]);
+    }
+    if (count > 0) {
+        spine_.add_entries(path, count);
+        return count;
+    }
+    place(path, Leaf::slots(leaf), records[0], true);
+    return 1;
+}
+
 void Tree::replace(std::uint64_t rank, const Record& record) {
     Path path = spine_.to_rank(rank);
     const std::byte* leaf = spine_.leaf(path.leaf);

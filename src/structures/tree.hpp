@@ -10,6 +10,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "structures/slotted_leaf.hpp"
 #include "structures/spine.hpp"
@@ -61,6 +62,9 @@ public:
 
     /// Inserts before the entry at `rank`; rank == size() appends. REQUIRES: record not empty.
     void insert(std::uint64_t rank, const Record& record);
+    /// Appends the first of some inline records, as many as the last leaf takes, at least one; returns how many. Only
+    /// for trees by rank. O(log n). REQUIRES: there are some, none of them empty.
+    std::size_t append_some(std::span<const Record> records);
     /// Appends under an id above all others, or replaces the record of an existing id.
     void put(EntryId id, const Record& record);
     void replace(std::uint64_t rank, const Record& record);

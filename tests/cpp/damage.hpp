@@ -79,7 +79,7 @@ public:
 
     /// The pages of a store with one container, in the order of their trees.
     struct Map {
-        std::vector<PageId> catalog, roots, leaves, inner, buckets, hash_inner, space;
+        std::vector<PageId> catalog, roots, leaves, inner, buckets, hash_inner, delta, filter, space;
         std::vector<PageId> inner_of_level(ClosedStore& store, unsigned level) const {
             std::vector<PageId> found;
             for (const PageId id : inner) {
@@ -102,8 +102,11 @@ public:
         for (const PageId id : map.roots) {
             Page root = read(id);
             list<true>(*pager, root.data() + containers::kEntriesField, storage::PageKind::leaf, map.inner, map.leaves);
-            list<false>(*pager, root.data() + containers::DictRoot::kIndex, storage::PageKind::bucket, map.hash_inner,
-                        map.buckets);
+            using Root = containers::DictRoot;
+            list<false>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);
+            if (storage::RootPage::type(root.data()) != storage::ContainerType::dict) continue;
+            list<false>(*pager, root.data() + Root::kDelta, storage::PageKind::bucket, map.hash_inner, map.delta);
+            list<false>(*pager, root.data() + Root::kFilter, storage::PageKind::filter, map.hash_inner, map.filter);
         }
         return map;
     }

@@ -348,6 +348,52 @@ def test_extend_keeps_what_came_before_an_error(make):
     assert l[:] == ["a", "b"]
 
 
+class LooksBack:
+    """What is pickled looks at the list in which it will be stored."""
+
+    seen: list
+
+    def __init__(self, l):
+        self.l = l
+
+    def __reduce__(self):
+        LooksBack.seen.append(len(self.l))
+        return (int, (7,))
+
+
+@pytest.mark.parametrize("source", [list, tuple, iter])
+def test_extend_has_stored_what_comes_before_when_code_runs(make, source):
+    LooksBack.seen = []
+    l = make([0] * 10)
+    values = [i if i % 300 else LooksBack(l) for i in range(1, 1000)]
+    l.extend(source(values))
+    assert LooksBack.seen == [10 + 299, 10 + 599, 10 + 899]
+    assert l[:] == [0] * 10 + [i if i % 300 else 7 for i in range(1, 1000)]
+
+
+def test_extend_with_values_of_any_size(make):
+    choose = random.Random(5)
+    values = [choose.randbytes(choose.choice((0, 1, 10, 100, 1300, 1400, 5000, 70_000))) for _ in range(700)]
+    l = make(range(3))
+    for part in (values, tuple(values), range(5000)):
+        l.extend(part)
+        l.check()
+    l.insert(5, "between")
+    expected = [*range(3), *values, *values, *range(5000)]
+    expected.insert(5, "between")
+    assert l[:] == expected
+    l[700:] = values
+    assert l[:] == expected[:700] + values
+    l.check()
+
+
+def test_extend_of_a_list_keeps_what_came_before_an_error(make):
+    l = make()
+    with pytest.raises((TypeError, AttributeError)):
+        l.extend([*range(700), lambda: None, 5])  # cannot be pickled
+    assert l[:] == list(range(700))
+
+
 def test_slice_assignment_is_all_or_nothing(make):
     def source():
         yield from "ab"
