@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "bindings/list.hpp"
+#include "bindings/value_codec.hpp"
 
 namespace pyrsistence::bindings::list {
 
@@ -197,7 +198,7 @@ void extend(PyObject* self, PyObject* iterable) {
         for_each(iterable, [self](PyObject* value) { own(PyObject_CallMethod(self, "append", "O", value)); });
         return;
     }
-    const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || PyRange_CheckExact(iterable);
+    const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || Py_IS_TYPE(iterable, &PyRange_Type);
     Appender appender(self, known);
     try {
         for_each(iterable, [&](PyObject* value) { appender.append(value); });
