@@ -167,6 +167,25 @@ TEST_F(BucketTreeTest, FindsWhatComesAfterTheFirstInnerNodeIsGone) {
     for (auto it = model_.begin(); it != model_.end() && it->first < end; ++it) look_up(it->first << 24);
 }
 
+/// Whoever looks for a tag that is not there reads two buckets, however wrong the file is: a search that went on
+/// through buckets that are empty or out of order, for each tag of another index, took time in the square of the file.
+TEST_F(BucketTreeTest, AScanEndsWhereBucketsAreOutOfOrder) {
+    for (std::uint64_t tag = 0; tag < 10 * BucketTree::kCapacity; ++tag) insert(tag << 24, tag + 1);
+    const std::byte* top = harness_.pager().read(RootField::page(root_.data()));
+    const auto scan = [&](std::uint64_t tag) {
+        unsigned found = 0;
+        index().scan(tag, tag + 1, [&](std::uint64_t, EntryId) { return ++found > 0; });
+        return found;
+    };
+    for (std::uint64_t tag = 0; tag < 10 * BucketTree::kCapacity; ++tag) ASSERT_EQ(scan(tag), 1u);
+    for (unsigned i = 3; i < 6; ++i) {
+        PageId id = InnerNode<false>::child(top, i);
+        storage::set_page_count(harness_.pager().write(id), 0);
+    }
+    EXPECT_EQ(scan(InnerNode<false>::separator(top, 2)), 1u);
+    EXPECT_THROW(scan(InnerNode<false>::separator(top, 4)), CorruptionError);
+}
+
 TEST_F(BucketTreeTest, StoresFortyBitsOfTheHash) {
     insert(0x1234567890abcdef, 1);
     EXPECT_TRUE(index().find(0x1234567890ffffff, [](EntryId) { return true; }));
