@@ -143,6 +143,8 @@ TEST_F(SalvageTest, NothingIsLostIfOnlyDerivedDataIsDamaged) {
     using Damage = std::function<void(ClosedStore&, const ClosedStore::Map&)>;
     const std::vector<std::pair<const char*, Damage>> damages = {
         {"a bucket", [](ClosedStore& store, const auto& map) { store.flip(middle(map.buckets)); }},
+        {"a bucket of a delta", [](ClosedStore& store, const auto& map) { if (!map.delta.empty()) store.flip(map.delta[0]); }},
+        {"the filter of an index", [](ClosedStore& store, const auto& map) { if (!map.filter.empty()) store.flip(map.filter[0]); }},
         {"an index root", [](ClosedStore& store, const auto& map) { store.flip(middle(map.buckets), 4); }},
         {"the space map", [](ClosedStore& store, const auto& map) { store.flip(map.space.front()); }},
         {"the older meta page", [](ClosedStore& store, const auto&) { store.flip((store.meta().checkpoint + 1) % 2, 20); }},
