@@ -45,7 +45,7 @@ FAULTS = [
         file=INDEX,
         text="delta_.size() > delta_limit() ||",
         instead="",
-        tests=["HashIndexTest.TheDeltaStaysSmallAndEverythingIsSweptInTurn"],
+        tests=["DividedIndexTest.SweepsGoOnBehindADamagedPageOfTheFilter"],
     ),
     dict(
         name="what is in the delta is not found",
