@@ -109,6 +109,7 @@ void add_stores(Corpus& corpus) {
     corpus.add_store("kinds", make_kinds);
     corpus.add_store("deep_list", make_deep_list);
     corpus.add_store("dict", make_dict);
+    corpus.add_store("divided", make_divided_store);
     corpus.add_store("killed", make_killed);
     corpus.add_store("small", make_small_store);
 }

@@ -1,6 +1,7 @@
 #include "fuzz/mutate.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "containers/layout.hpp"
@@ -56,6 +57,7 @@ private:
     template <class Node>
     void change_inner(std::byte* p);
     void change_bucket(std::byte* p);
+    void change_filter(std::byte* p);
     void copy_page();
     void change_reference(std::byte* place);
     static std::optional<Meta> decoded(const std::byte* page);
@@ -82,8 +84,8 @@ PageId Surgeon::some_page_of(PageKind kind) {
 
 void Surgeon::operate() {
     if (count() < storage::kMetaPages) return change_anything();
-    constexpr PageKind kKinds[] = {PageKind::catalog, PageKind::root,   PageKind::leaf,
-                                   PageKind::inner,   PageKind::bucket, PageKind::hash_inner};
+    constexpr PageKind kKinds[] = {PageKind::catalog, PageKind::root,       PageKind::leaf,  PageKind::inner,
+                                   PageKind::bucket,  PageKind::hash_inner, PageKind::filter};
     switch (random_.below(16)) {
         case 0:
         case 1: return change_meta();
@@ -133,13 +135,14 @@ void Surgeon::change_page(PageId id) {
         case PageKind::inner: return change_inner<Counted>(p);
         case PageKind::bucket: return change_bucket(p);
         case PageKind::hash_inner: return change_inner<HashInner>(p);
+        case PageKind::filter: return change_filter(p);
         default: p[random_.below(kPageSize)] = std::byte(random_()); return;
     }
 }
 
 void Surgeon::change_header(std::byte* p) {
     switch (random_.below(4)) {
-        case 0: p[4] = std::byte(random_.below(9)); break;
+        case 0: p[4] = std::byte(random_.below(10)); break;
         case 1: p[5] = std::byte(number(storage::page_level(p))); break;
         case 2: storage::set_page_count(p, number(storage::page_count(p))); break;
         default: store(p + 8, number(storage::page_epoch(p))); break;
@@ -152,14 +155,20 @@ void Surgeon::change_catalog(std::byte* p) {
 }
 
 void Surgeon::change_root(std::byte* p) {
-    std::byte* tree = p + containers::kEntriesField + structures::RootField::kSize * random_.below(3);
-    switch (random_.below(7)) {
+    using containers::DictRoot;
+    constexpr std::size_t kTrees[] = {DictRoot::kEntries, DictRoot::kIndex, DictRoot::kDelta, DictRoot::kFilter};
+    std::byte* tree = p + kTrees[random_.below(std::size(kTrees))];
+    std::byte* sweep = p + DictRoot::kFilter + structures::RootField::kSize;
+    switch (random_.below(10)) {
         case 0: return store48(tree, some_id());
         case 1: tree[6] = std::byte(number(structures::RootField::height(tree))); return;
         case 2: return store(tree + 8, number(structures::RootField::entries(tree)));
         case 3: return store(tree + 16, number(structures::RootField::extents(tree)));
-        case 4: return store48(p + containers::DictRoot::kNextId, number(40) & kMost48);
+        case 4: return store48(p + DictRoot::kNextId, number(40) & kMost48);
         case 5: return store16(p + Root::kNameSize, number(load<std::uint16_t>(p + Root::kNameSize)));
+        case 6: return store48(sweep, number(Index::kTags.high) & kMost48);
+        case 7: return store16(sweep + 6, number(0));
+        case 8: std::memset(tree, 0, structures::RootField::kSize); return;
         default: p[Root::kNameSize + 2 + random_.below(8)] = std::byte(random_()); return;
     }
 }
@@ -211,6 +220,16 @@ void Surgeon::change_bucket(std::byte* p) {
     std::byte* slot = p + Index::kSlots + Index::kSlot * random_.below(n);
     if (random_.chance(50)) store48(slot + 5, number(codec::load48(slot + 5)) & kMost48);
     else slot[random_.below(5)] = std::byte(random_());
+}
+
+void Surgeon::change_filter(std::byte* p) {
+    std::byte* bits = p + kPageSize / 64 * (1 + random_.below(63));
+    switch (random_.below(4)) {
+        case 0: return storage::set_page_count(p, number(storage::page_count(p)));
+        case 1: std::memset(bits, 0, static_cast<std::size_t>(p + kPageSize - bits)); return;
+        case 2: std::memset(bits, 0xff, static_cast<std::size_t>(p + kPageSize - bits)); return;
+        default: bits[random_.below(64)] = std::byte(random_()); return;
+    }
 }
 
 /// A page stands where another one belongs: with its checksum, or a reference to a sibling.

@@ -1,6 +1,7 @@
 #include "fuzz/samples.hpp"
 
 #include "pyrsistence/store.hpp"
+#include "storage/store.hpp"
 #include "support.hpp"
 
 namespace pyrsistence::fuzz {
@@ -21,6 +22,25 @@ void make_small_store(const fs::path& path) {
         list.push_back(std::string(size, '\0') + std::to_string(i));
     }
     dict.erase("key3");
+}
+
+void make_divided_store(const fs::path& path) {
+    fs::remove_all(path);
+    storage::StoreOptions options;
+    options.memory_limit = 4 << 20;
+    options.index_pages = 1;
+    auto store = storage::Store::open(path, options);
+    {
+        Dict<std::uint64_t, std::uint64_t> dict(path, {.memory_limit = 4 << 20});
+        // What was written since the last checkpoint takes slots without the delta.
+        for (std::uint64_t i = 0; i < 1000; ++i) {
+            dict.insert_or_assign(i * 7919, i);
+            if (i % 60 == 0) dict.checkpoint();
+        }
+        for (std::uint64_t i = 0; i < 1000; i += 7) dict.erase(i * 7919);
+        dict.compact();
+    }
+    storage::Store::release(store);
 }
 
 const Image& small_store() {

@@ -37,7 +37,11 @@ public:
     /// False if it is not worth it.
     bool prefetch(storage::Pager& pager, const std::byte* root) const {
         if (pager.page_count() <= kCachedPages) return false;
-        containers::prefetch_entries(pager, root, hashes());
+        try {
+            containers::prefetch_entries(pager, root, hashes());
+        } catch (const CorruptionError&) {
+            // Who needs what is damaged will be told.
+        }
         return true;
     }
 

@@ -53,9 +53,10 @@ public:
     /// False if the row has this id already.
     bool add(std::uint64_t tag, EntryId id) {
         if (std::exchange(tag_, tag) != tag) ids_.clear();
-        return ids_.size() == kMost ? !ids_.contains(id) : ids_.insert(id).second;
+        return full() ? !ids_.contains(id) : ids_.insert(id).second;
     }
     bool continues(std::uint64_t tag) const { return tag == tag_; }
+    bool full() const { return ids_.size() == kMost; }
     const std::set<EntryId>& ids() const { return ids_; }
 
 private:
@@ -180,7 +181,9 @@ void DictVerification::begin_row(IndexPart part, std::uint64_t tag) {
     if (part == IndexPart::base) return;
     try {
         if (!structures::TagFilter(pager_, index_.filter).may_hold(tag)) return;
-        BucketTree(pager_, index_.base).scan(tag, tag + 1, [&](std::uint64_t, EntryId id) { return row_.add(tag, id); });
+        BucketTree(pager_, index_.base).scan(tag, tag + 1, [&](std::uint64_t, EntryId id) {
+            return row_.add(tag, id) && !row_.full();
+        });
     } catch (const CorruptionError&) {
         // It has been reported.
     }

@@ -16,10 +16,12 @@ void BucketTree::validate(const std::byte* bucket, PageId id, PageId) {
     const unsigned n = storage::page_count(bucket);
     bool ordered = n <= kCapacity;
     for (unsigned i = 1; ordered && i < n; ++i) ordered = tag_at(bucket, i - 1) <= tag_at(bucket, i);
-    if (!ordered) {
-        throw CorruptionError("page " + std::to_string(id) +
-                              " of data: a bucket out of order; verify(repair=True) makes a new store with a sound one");
-    }
+    if (!ordered) out_of_order(id);
+}
+
+void BucketTree::out_of_order(PageId id) {
+    throw CorruptionError("page " + std::to_string(id) +
+                          " of data: a bucket out of order; verify(repair=True) makes a new store with a sound one");
 }
 
 void BucketTree::set(std::byte* bucket, unsigned i, std::uint64_t tag, EntryId id) {
@@ -145,6 +147,13 @@ std::uint64_t BucketTree::readable(std::uint64_t first, std::uint64_t end, unsig
         // Who needs that bucket will be told.
     }
     return std::min(first, end);
+}
+
+void BucketTree::require_readable_beside(std::uint64_t first, std::uint64_t end) const {
+    if (spine_.empty()) return;
+    const std::uint64_t low = before_tag(first).bounds.low, high = to_tag(end - 1).bounds.high;
+    if (low > kTags.low) (void)spine_.leaf(before_tag(low).leaf);
+    if (high < kTags.high) (void)spine_.leaf(to_tag(high).leaf);
 }
 
 bool BucketTree::erase(std::uint64_t hash, EntryId id) {

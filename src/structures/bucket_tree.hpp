@@ -95,6 +95,11 @@ public:
     void read_ahead(std::uint64_t first, std::uint64_t end, unsigned most) const;
     /// Where the tags of these buckets end, at most at `end`; before the first one that is damaged.
     std::uint64_t readable(std::uint64_t first, std::uint64_t end, unsigned most) const;
+    /// Where the tags of its bucket end, damaged or not.
+    std::uint64_t bucket_end(std::uint64_t tag) const { return to_tag(tag).bounds.high; }
+    /// Throws CorruptionError if the bucket before these tags or the one behind them is damaged: it would get the
+    /// tags of those between when they are erased.
+    void require_readable_beside(std::uint64_t first, std::uint64_t end) const;
     /// Whether the bucket at this place is full of tags from low to below high.
     bool full_of(const Place& place, const Bounds& tags) const;
 
@@ -125,6 +130,7 @@ private:
         if (tag == 0) return 0;
         return count_not_above(n, tag - 1, bounds, [bucket](unsigned i) { return tag_at(bucket, i); });
     }
+    [[noreturn]] static void out_of_order(PageId id);
     static void validate(const std::byte* bucket, PageId id, PageId page_count);
     static bool register_validator();
     static const bool registered_;
@@ -159,15 +165,19 @@ template <class Visit>
 void BucketTree::scan(std::uint64_t first, std::uint64_t end, Visit&& visit) const {
     if (spine_.empty()) return;
     Path path = before_tag(first);
+    bool behind = false;  // only the first bucket may have nothing from `first` on
     for (std::uint64_t left = spine_.pager().page_count(); left-- > 0;) {
         const std::byte* bucket = spine_.leaf(path.leaf);
         const unsigned n = storage::page_count(bucket);
-        for (unsigned i = first_not_below(bucket, n, first, path.bounds); i < n; ++i) {
+        unsigned i = first_not_below(bucket, n, first, path.bounds);
+        if (i == n && behind) out_of_order(path.leaf);
+        for (; i < n; ++i) {
             const std::uint64_t tag = tag_at(bucket, i);
             if (tag >= end || !visit(tag, id_at(bucket, i))) return;
         }
         if (path.bounds.high >= end || !spine_.next_leaf(path)) return;
         path.bounds = {};
+        behind = true;
     }
     reached_again(path.leaf);
 }

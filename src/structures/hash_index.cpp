@@ -27,6 +27,10 @@ struct Sweep {
 
 }  // namespace
 
+bool HashIndex::sweep_is_possible(const Roots& roots) {
+    return Sweep::cursor(roots.filter + RootField::kSize) < kEndOfTags;
+}
+
 /// Whether the pages of the base are too many to be changed in memory between two checkpoints.
 bool HashIndex::outgrown() const { return pager_.writes() && base_.size() / kUsualFill > pager_.index_pages(); }
 
@@ -70,16 +74,23 @@ void HashIndex::insert_beside(Place& place, std::uint64_t hash, EntryId id) {
         place.known = false;
         range = filter_.range(tag);
     }
-    bool crowded = false;
-    if (range.dirty) {
-        base_.insert(hash, id);
-        crowded = !filter_.add(tag);
-    } else {
-        delta_.insert(place, hash, id);
-    }
+    const bool direct = range.dirty && insert_into_base(hash, id);
+    const bool crowded = direct && !filter_.add(tag);
+    if (!direct) delta_.insert(place, hash, id);
     if (full || !pager_.writes()) return;
     if (crowded) sweep(range.tags.low);
     else if (delta_.size() > delta_limit() || !Sweep::complete(sweep_field())) sweep_on();
+}
+
+/// False if the bucket is damaged. Which ranges are being written differs between an operation and its replay: what
+/// went to the delta the first time must not fail the second time.
+bool HashIndex::insert_into_base(std::uint64_t hash, EntryId id) {
+    try {
+        base_.insert(hash, id);
+        return true;
+    } catch (const CorruptionError&) {
+        return false;
+    }
 }
 
 /// The first sweep visits all, to make the filter; later ones what the delta has something for.
@@ -122,12 +133,14 @@ std::uint64_t HashIndex::sweep(std::uint64_t first) {
     std::vector<BucketTree::Slot> slots;
     std::vector<std::uint64_t> tags;
     try {
-        end = filter_.readable_to(first);
+        end = filter_.range(first).tags.high;
+        (void)filter_.readable_to(first);
         const std::uint64_t readable = base_.readable(first, end, kSweepBuckets);
-        if (readable == first) return end;
+        if (readable == first) return std::min(end, base_.bucket_end(first));
         end = readable;
         slots = slots_to_move(first, end);
         if (end == first) return first + 1;
+        delta_.require_readable_beside(first, end);
         tags = tags_between(first, end, slots);
         if (end < kEndOfTags) (void)filter_.range(end);
     } catch (const CorruptionError&) {

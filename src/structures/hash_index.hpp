@@ -27,6 +27,9 @@ public:
     HashIndex(storage::Pager& pager, const Roots& roots)
         : base_(pager, roots.base), delta_(pager, roots.delta), filter_(pager, roots.filter), roots_(roots), pager_(pager) {}
 
+    /// Whether the fields behind the root of the filter say something that they may say.
+    static bool sweep_is_possible(const Roots& roots);
+
     std::uint64_t size() const { return base_.size() + delta_.size(); }
 
     /// Where a hash that was not found belongs; valid until the index changes.
@@ -70,6 +73,7 @@ private:
     bool outgrown() const;
     std::uint64_t delta_limit() const;
     void insert_beside(Place& place, std::uint64_t hash, EntryId id);
+    bool insert_into_base(std::uint64_t hash, EntryId id);
     std::byte* sweep_field() const { return roots_.filter + RootField::kSize; }
     std::uint64_t next_to_sweep() const;
     void sweep_on();

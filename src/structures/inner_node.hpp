@@ -12,7 +12,8 @@ namespace pyrsistence::structures {
 
 /// Layout after the page header: u64 total[C] (counted nodes only), u48 separator[C], u48 child[C].
 /// total[i] is the number of entries below children 0..i; separator[i] is at most the smallest key
-/// below child i and above every key below child i - 1 (equal hashes excepted).
+/// below child i and above every key below child i - 1 (equal hashes excepted). The first says nothing: the node
+/// may have taken the place of a sibling before it that was removed, and with it lower keys.
 template <bool kCounted>
 struct InnerNode {
     static constexpr unsigned kCapacity = kCounted ? 203 : 339;
@@ -75,6 +76,7 @@ struct InnerNode {
         storage::set_page_count(node, n + 1);
         set_child(node, i, id);
         set_separator(node, i, key);
+        if (key < separator(node, 0)) set_separator(node, 0, key);
         if constexpr (kCounted) set_total(node, i, before(node, i));
         add(node, i, entries);
     }

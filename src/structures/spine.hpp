@@ -347,7 +347,9 @@ private:
             path.steps[depth - 1].index = left;
             path.steps[depth].page = left_id;
             std::byte* target = writable(path, depth);
+            const unsigned at = storage::page_count(target);
             Node::copy_tail(expect(right_id, kInnerKind, level), 0, target);
+            Node::set_separator(target, at, Node::separator(parent, left + 1));
             pager_.release(right_id);
             Node::erase(parent, left + 1);
             merge_inner(path, depth - 1);

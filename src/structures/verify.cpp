@@ -280,6 +280,7 @@ bool verify_filter(Pager& pager, const std::byte* root, Verification& out) {
 
 Verified verify_index(Pager& pager, const HashIndex::Roots& roots, Verification& out, const VisitSlot& visit) {
     const TagFilter filter(pager, roots.filter);
+    if (!HashIndex::sweep_is_possible(roots)) out.fault(0, "the next sweep of the index begins behind all hashes");
     const bool readable = verify_filter(pager, roots.filter, out);
     std::uint64_t unknown = 0;
     Verified found = verify_buckets(pager, roots.base, out, [&](PageId bucket, std::uint64_t tag, EntryId id) {

@@ -54,8 +54,8 @@ FAULTS = [
     dict(
         name="a checkpoint leaves out a frame",
         file=PAGER,
-        text="for (const SealedFrame& item : writing_) writes.push_back(",
-        instead="for (const SealedFrame& item : writing_) if (item.frame != writing_[0].frame) writes.push_back(",
+        text="i < writing_.size(); ++i) writes.push_back(",
+        instead="i < writing_.size(); ++i) if (i > 0) writes.push_back(",
         tests=[ALL],
         environment=SMALL,
     ),

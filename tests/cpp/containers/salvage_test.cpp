@@ -173,6 +173,32 @@ TEST_F(SalvageTest, NothingIsLostIfOnlyDerivedDataIsDamaged) {
     }
 }
 
+TEST_F(SalvageTest, NothingIsLostIfADeltaOrAFilterIsDamaged) {
+    constexpr std::uint64_t kCount = 5000, kLogged = 60;
+    OpenStore<RawDict> open(path_, nullptr, kLarge);
+    for (std::uint64_t key = 0; key < kCount; ++key) {
+        set(*open, key * 7919, key);
+        if (key % 100 == 0) open->checkpoint();
+    }
+    open->checkpoint();
+    for (std::uint64_t key = kCount; key < kCount + kLogged; ++key) set(*open, key * 7919, key);
+    erase(*open, 0);
+    const auto expected = read(*open);
+    for (const auto part : {&ClosedStore::Map::delta, &ClosedStore::Map::filter, &ClosedStore::Map::buckets}) {
+        const fs::path copy = dir_.next();
+        copy_as_killed(*open, copy);
+        ClosedStore store(copy);
+        const auto pages = store.map().*part;
+        ASSERT_FALSE(pages.empty());
+        for (const PageId page : pages) store.flip(page);
+        const Report report = repair(copy);
+        EXPECT_TRUE(report.left_out.empty()) << report.left_out.front();
+        const RawDict saved(report.repaired);
+        EXPECT_EQ(read(saved), expected);
+        EXPECT_EQ(saved.verify().fault_count, 0u);
+    }
+}
+
 TEST_F(SalvageTest, ALostLeafTakesItsEntriesOnly) {
     ClosedStore store = dict(5000);
     const PageId leaf = middle(store.map().leaves);

@@ -318,7 +318,9 @@ TEST_F(VerifyTest, NamesWhatIsWrongInADividedIndex) {
     using Index = ClosedStore::Index;
     ClosedStore store = divided_dict(60'000);
     const auto map = store.map();
-    const ClosedStore::Page delta = store.read(map.delta[0]);
+    const PageId fullest = *std::ranges::max_element(
+        map.delta, {}, [&](PageId id) { return storage::page_count(store.read(id).data()); });
+    const ClosedStore::Page delta = store.read(fullest);
     // A slot of the base whose tag lies between two of the delta.
     const unsigned place = storage::page_count(delta.data()) / 2;
     std::uint64_t tag = 0;
@@ -350,8 +352,8 @@ TEST_F(VerifyTest, NamesWhatIsWrongInADividedIndex) {
         slot[4] = std::byte(tag >> 32);
         codec::store48(slot + 5, of);
     };
-    expect(map.delta[0], [&](std::byte* page) { set_slot(page, id); }, "a second time");
-    expect(map.delta[0], [&](std::byte* page) { set_slot(page, 999'999); }, "names entry 999999, which does not exist");
+    expect(fullest, [&](std::byte* page) { set_slot(page, id); }, "a second time");
+    expect(fullest, [&](std::byte* page) { set_slot(page, 999'999); }, "names entry 999999, which does not exist");
     EXPECT_EQ(store.verify().fault_count(), 0u);
 }
 
