@@ -114,8 +114,16 @@ FAULTS = [
     dict(
         name="a damaged bucket ends the sweep of its page of the filter",
         file=INDEX,
-        text="return std::min(end, base_.bucket_end(first));",
+        text="return std::min(end, base_.bucket_end(first) + 1);",
         instead="return end;",
+        tests=["DividedIndexTest.TheFirstSweepGoesOnBehindADamagedBucket"],
+    ),
+    dict(
+        name="what lies behind a damaged bucket is not swept",
+        file=INDEX,
+        text="return std::min(end, base_.bucket_end(before) + 1);",
+        instead="return end;",
+        also=[(INDEX, "return std::min(end, base_.bucket_end(first) + 1);", "return std::min(end, base_.bucket_end(first));")],
         tests=["DividedIndexTest.TheFirstSweepGoesOnBehindADamagedBucket"],
     ),
     dict(
