@@ -110,15 +110,17 @@ TEST_F(DividedIndexTest, WhatTheDeltaTookIsReplayedBesideADamagedBucket) {
     const std::size_t at = buckets.size() / 2;
     const std::uint64_t low = last_tag(store, buckets[at - 1]), high = first_tag(store, buckets[at + 1]);
     const auto numbers = numbers_between(store, first_tag(store, buckets[at]), last_tag(store, buckets[at]), 1'000'000, 40);
+    const auto around =
+        numbers_between(store, last_tag(store, buckets[at - 6]), first_tag(store, buckets[at + 6]), kOld, 1500);
     store.flip(buckets[at]);
     const fs::path copy = dir_ / "copy";
     std::set<std::uint64_t> kept;
     {
         Open open(path_);
-        for (std::uint64_t number = kOld; number < kOld + 6'000; ++number) {
+        for (const std::uint64_t number : around) {
             const std::uint64_t tag = tag_of(store, number);
             if (tag > low && tag < high) continue;
-            put(*open, number);
+            put(*open, number);  // so many of one range that it is swept up to the damaged bucket
             kept.insert(number);
         }
         const RawDict ends_the_epoch = open->snapshot();
