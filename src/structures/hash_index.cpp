@@ -143,7 +143,6 @@ std::uint64_t HashIndex::sweep(std::uint64_t first) {
         end = readable;
         slots = slots_to_move(first, end);
         if (end == first) return first + 1;
-        delta_.require_readable_beside(first, end);
         tags = tags_between(first, end, slots);
         if (end < kEndOfTags) (void)filter_.range(end);
     } catch (const CorruptionError&) {
