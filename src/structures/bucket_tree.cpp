@@ -149,13 +149,6 @@ std::uint64_t BucketTree::readable(std::uint64_t first, std::uint64_t end, unsig
     return std::min(first, end);
 }
 
-void BucketTree::require_readable_beside(std::uint64_t first, std::uint64_t end) const {
-    if (spine_.empty()) return;
-    const std::uint64_t low = before_tag(first).bounds.low, high = to_tag(end - 1).bounds.high;
-    if (low > kTags.low) (void)spine_.leaf(before_tag(low).leaf);
-    if (high < kTags.high) (void)spine_.leaf(to_tag(high).leaf);
-}
-
 bool BucketTree::erase(std::uint64_t hash, EntryId id) {
     if (spine_.empty()) return false;
     const std::uint64_t tag = tag_of(hash);

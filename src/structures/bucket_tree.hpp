@@ -97,9 +97,6 @@ public:
     std::uint64_t readable(std::uint64_t first, std::uint64_t end, unsigned most) const;
     /// Where the tags of its bucket end, damaged or not.
     std::uint64_t bucket_end(std::uint64_t tag) const { return to_tag(tag).bounds.high; }
-    /// Throws CorruptionError if the bucket before these tags or the one behind them is damaged: it would get the
-    /// tags of those between when they are erased.
-    void require_readable_beside(std::uint64_t first, std::uint64_t end) const;
     /// Whether the bucket at this place is full of tags from low to below high.
     bool full_of(const Place& place, const Bounds& tags) const;
 

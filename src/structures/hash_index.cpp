@@ -135,12 +135,14 @@ std::uint64_t HashIndex::sweep(std::uint64_t first) {
     try {
         end = filter_.range(first).tags.high;
         (void)filter_.readable_to(first);
+        // A bucket may hold the tag with which the next one begins.
+        const std::uint64_t before = first - std::min<std::uint64_t>(first, 1);
+        if (base_.readable(before, first, 1) < first) return std::min(end, base_.bucket_end(before) + 1);
         const std::uint64_t readable = base_.readable(first, end, kSweepBuckets);
-        if (readable == first) return std::min(end, base_.bucket_end(first));
+        if (readable == first) return std::min(end, base_.bucket_end(first) + 1);
         end = readable;
         slots = slots_to_move(first, end);
         if (end == first) return first + 1;
-        delta_.require_readable_beside(first, end);
         tags = tags_between(first, end, slots);
         if (end < kEndOfTags) (void)filter_.range(end);
     } catch (const CorruptionError&) {

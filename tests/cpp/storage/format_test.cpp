@@ -23,6 +23,7 @@ static_assert(kFormatVersion == 2);
 static_assert(kPageSize == 4096 && kMetaPages == 2 && kMaxPages == PageId{1} << 48);
 static_assert(int(PageKind::catalog) == 2 && int(PageKind::root) == 3 && int(PageKind::leaf) == 4);
 static_assert(int(PageKind::inner) == 5 && int(PageKind::bucket) == 6 && int(PageKind::hash_inner) == 7);
+static_assert(int(PageKind::filter) == 8 && structures::TagFilter::kUnknown == 65535);
 static_assert(sizeof(PageHeader) == 16 && offsetof(PageHeader, kind) == 4 && offsetof(PageHeader, level) == 5);
 static_assert(offsetof(PageHeader, count) == 6 && offsetof(PageHeader, epoch) == 8);
 static_assert(ExtentRef::kEncodedSize == 20 && Meta::kSize == 160);
@@ -34,6 +35,7 @@ static_assert(int(Op::create) == 1 && int(Op::batch) == 2 && int(Op::first_of_co
 static_assert(RootPage::kFields == 16 && RootPage::kNameSize == 240 && RootPage::kMaxName == 3840);
 static_assert(RootField::kSize == 24);
 static_assert(DictRoot::kEntries == 16 && DictRoot::kIndex == 40 && DictRoot::kDelta == 64 && DictRoot::kNextId == 88);
+static_assert(DictRoot::kFilter == 96 && structures::HashIndex::kFilterSize == 32);
 static_assert(ListRoot::kItems == 16);
 
 static_assert(Counted::kCapacity == 203 && Counted::kTotals == 16 && Counted::kSeparators == 1640);
