@@ -32,7 +32,7 @@ bool HashIndex::sweep_is_possible(const Roots& roots) {
 }
 
 /// Whether the pages of the base are too many to be changed in memory between two checkpoints.
-bool HashIndex::outgrown() const { return pager_.writes() && base_.size() / kUsualFill > pager_.index_pages(); }
+bool HashIndex::outgrown() const { return pager_.writes() && base_.size() / kUsualFill >= pager_.index_pages(); }
 
 /// A larger delta makes sweeps rarer; all of it should stay in memory.
 std::uint64_t HashIndex::delta_limit() const {

@@ -102,7 +102,7 @@ FAULTS = [
         file=INDEX,
         text="    } catch (const CorruptionError&) {\n        return false;\n",
         instead="    } catch (const StorageError&) {\n        return false;\n",
-        tests=["DividedIndexTest.WhatTheDeltaTookIsReplayedBesideADamagedBucket"],
+        tests=["HashIndexTest.ASlotForADamagedBucketGoesToTheDelta"],
     ),
     dict(
         name="a damaged bucket ends the sweep of its page of the filter",

@@ -17,6 +17,7 @@ TEST_F(PowerFailureTest, DictOfMixedSizes) { chains<DictModel>(kMixed); }
 TEST_F(PowerFailureTest, DictOfExtents) { chains<DictModel>(kExtents); }
 TEST_F(PowerFailureTest, DictOfBatches) { chains<DictModel>(kBatches); }
 TEST_F(PowerFailureTest, Creation) { chains<ListModel>(kCreation); }
+TEST_F(PowerFailureTest, DictOfADividedIndex) { chains<DictModel>(kDivided); }
 TEST_F(PowerFailureTest, DictOfManyPages) { chains<DictModel>(kManyPages); }
 
 /// A generation is begun and has records, but its header is lost: recovery begins one with the same number,
