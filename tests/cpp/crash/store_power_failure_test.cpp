@@ -11,7 +11,6 @@ TEST_F(PowerFailureTest, StoreOfMixedSizes) { chains<StoreModel>(kMixedStore); }
 TEST_F(PowerFailureTest, StoreOfLongTransactions) { chains<StoreModel>(kLongOnes); }
 TEST_F(PowerFailureTest, StoreOfExtents) { chains<StoreModel>(kBigValues); }
 TEST_F(PowerFailureTest, StoreOfManyNames) { chains<StoreModel>(kManyNames); }
-TEST_F(PowerFailureTest, StoreOfDividedIndexes) { chains<StoreModel>(kDividedStore); }
 TEST_F(PowerFailureTest, StoreOfManyPages) { chains<StoreModel>(kMuchStore); }
 
 }  // namespace
