@@ -149,7 +149,7 @@ TEST_F(DividedIndexTest, ADamagedBucketOfTheDeltaStopsNoMoreKeysAsTimeGoesBy) {
     // All that comes lies far away, so that nothing is left beside it.
     for (std::uint64_t number = 1'000'000; number < 1'030'000; ++number) {
         const std::uint64_t tag = tag_of(store, number), far = BucketTree::kTags.high / 5;
-        if (tag < low - far || tag > high + far) put(*open, number);
+        if (tag + far < low || tag > high + far) (void)try_put(*open, number);
         if (number % 500 == 0) open->checkpoint();
     }
     EXPECT_LT(refused(*open, kOld + 3'000, 3'000), first * 3 / 2);
@@ -158,17 +158,18 @@ TEST_F(DividedIndexTest, ADamagedBucketOfTheDeltaStopsNoMoreKeysAsTimeGoesBy) {
 /// Behind a damaged page of the filter nothing was swept, and the delta grew for ever.
 TEST_F(DividedIndexTest, SweepsGoOnBehindADamagedPageOfTheFilter) {
     ClosedStore store = dict();
-    const PageId page = store.map().filter[1];
-    store.flip(page);
+    const auto filter = store.map().filter;
+    const std::vector<PageId> pages(filter.begin() + 1, filter.begin() + 4);  // the delta has slots for one of them
+    for (const PageId page : pages) store.flip(page);
     {
         Open open(path_);
         const std::uint64_t sum = refused(*open, kOld, 40'000);
         EXPECT_GT(sum, 0u);
-        EXPECT_LT(sum, 8'000u);
+        EXPECT_LT(sum, 16'000u);
         open.close();
     }
     store.look_again();
-    store.flip(page);
+    for (const PageId page : pages) store.flip(page);
     EXPECT_LT(sizes().delta, 3'500u);
 }
 
