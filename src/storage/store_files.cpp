@@ -290,17 +290,18 @@ std::string Store::holder() const {
 }
 
 /// Waits for holders that give the lock back soon: a reader that recovers the store, and the child of a writer
-/// that died just after a fork, until it has run its fork handlers.
+/// that died just after a fork, until it has run its fork handlers. Several readers may recover it by turns, so that
+/// the lock is held at each try and nobody seems to write just after it.
 bool Store::lock_in_time(os::Lock kind) {
     constexpr auto kPause = std::chrono::milliseconds(5);
-    constexpr int kRecovery = 2000, kFork = 200;
+    constexpr int kRecovery = 2000, kFork = 200, kTurns = 20;
     for (int tries = 0;; ++tries) {
         if (lock_file_->try_lock(0, kind)) return true;
         const std::string text = lock_text();
         const int pid = std::atoi(text.c_str());
         const bool recovers = text.find(kRecovering) != std::string::npos;
         const bool dead = pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
-        if (tries >= (!writer_lives() ? 1 : recovers ? kRecovery : dead ? kFork : 0)) return false;
+        if (tries >= (!writer_lives() ? kTurns : recovers ? kRecovery : dead ? kFork : 0)) return false;
         std::this_thread::sleep_for(kPause);
     }
 }
