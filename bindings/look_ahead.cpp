@@ -29,13 +29,14 @@ bool LookAhead::near_last(PyObject* key) {
 
 void LookAhead::look() {
     std::array<PyObject*, kGroup> keys;
-    unsigned count = 0, near = 0, seen = 0;
+    unsigned count = 0, seen = 0;
     for (; seen < kGroup; ++seen) {
         PyObject* key = next_key();
         if (key == nullptr) break;
-        if (near_last(key)) ++near;
-        else if (PyLong_CheckExact(key) || PyUnicode_CheckExact(key) || PyBytes_CheckExact(key) || PyFloat_CheckExact(key))
+        if (near_last(key)) continue;
+        if (PyLong_CheckExact(key) || PyUnicode_CheckExact(key) || PyBytes_CheckExact(key) || PyFloat_CheckExact(key)) {
             keys[count++] = key;
+        }
     }
     left_ = seen == kGroup ? kGroup - 1 : UINT_MAX;  // else nothing more is known
     if (count < kGroup / 4) return;

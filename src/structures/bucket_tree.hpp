@@ -114,6 +114,7 @@ public:
     static constexpr std::size_t kSlots = sizeof(storage::PageHeader);
     static constexpr std::size_t kSlot = 11;  ///< u40 tag, u48 id
     static constexpr unsigned kCapacity = (storage::kPageSize - kSlots) / kSlot;
+    static constexpr unsigned kUsualFill = kCapacity / 10 * 7;  ///< of buckets that split at random
     static std::uint64_t tag_at(const std::byte* bucket, unsigned i) {
         return codec::load<std::uint64_t>(bucket + kSlots + kSlot * i) & ((std::uint64_t{1} << 40) - 1);
     }
@@ -134,7 +135,6 @@ private:
 
     /// Where a tag probably is in its bucket, before the number of slots is known.
     static unsigned likely_slot(const Bounds& bounds, std::uint64_t tag) {
-        constexpr unsigned kUsualFill = kCapacity / 10 * 7;  // of buckets that split at random
         const bool dense = bounds.high - bounds.low <= kCapacity;
         return dense ? static_cast<unsigned>(tag - std::min(tag, bounds.low)) : bounds.guess(tag, kUsualFill);
     }

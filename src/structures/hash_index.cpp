@@ -7,7 +7,7 @@ namespace pyrsistence::structures {
 
 namespace {
 
-constexpr unsigned kUsualFill = BucketTree::kCapacity / 10 * 7;  ///< slots in a bucket, about
+constexpr unsigned kUsualFill = BucketTree::kUsualFill;
 
 // What one sweep writes must fit into Pager::kStepFrames, beside the pages of the entry: each of these buckets may
 // be cut in two. An insertion makes one sweep at most.

@@ -66,7 +66,6 @@ private:
     static bool holds(const std::byte* page, std::uint64_t tag);
     Path to(std::uint64_t tag) const { return spine_.to_key(tag, BucketTree::kTags); }
     void cut(std::uint64_t tag);
-    std::byte* add_page(Path& path, std::uint64_t tag);
     void fill(Path path, std::span<const std::uint64_t> tags);
     void merge_if_small(std::uint64_t tag);
 

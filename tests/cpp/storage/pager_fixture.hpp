@@ -25,7 +25,12 @@ public:
     std::atomic<bool> full = false;
     std::atomic<std::uint64_t> written = 0;
 
-    std::size_t read(MutableBytes buffer, std::uint64_t offset) override { return file_->read(buffer, offset); }
+    std::atomic<unsigned> reads = 0;
+
+    std::size_t read(MutableBytes buffer, std::uint64_t offset) override {
+        ++reads;
+        return file_->read(buffer, offset);
+    }
     void write(Bytes bytes, std::uint64_t offset) override {
         count(bytes.size());
         file_->write(bytes, offset);

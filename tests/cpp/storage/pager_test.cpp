@@ -85,6 +85,30 @@ TEST_F(PagerTest, PeekingNeverWaits) {
     }
 }
 
+/// The kernel is told of pages in use by reading a byte, where it may have to choose which to keep.
+TEST_F(PagerTest, TouchesPagesOfFilesLargerThanMemory) {
+    PagerState state;
+    PageId id = 0;
+    {
+        auto pager = open({});
+        id = add(*pager, 5);
+        state = pager->seal();
+        pager->write_all();
+    }
+    for (const bool large : {false, true}) {
+        Pager pager(*file_, state, {.access = Access::read, .cache_memory = large ? 0 : UINT64_MAX});
+        const unsigned before = file_->reads;
+        pager.touch(id);
+        pager.touch(PageId{1} << 40);
+        EXPECT_EQ(file_->reads - before, large ? 1u : 0u);
+    }
+    Pager pager(*file_, state, {.cache_memory = 0});
+    const PageId moved = change(pager, id, 7);
+    const unsigned before = file_->reads;
+    pager.touch(moved);
+    EXPECT_EQ(file_->reads, before) << "a frame";
+}
+
 TEST_F(PagerTest, PagesBornAfterTheLastHeldSealComeBackAtOnce) {
     auto pager = open({});
     PageId id = add(*pager, 0);
