@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ SYNCED_ENTRIES = 1_000_000
 SYNCED_OPERATIONS = 1000
 SYNCED_BATCH = 50  # operations between two looks at the counters of the device
 SYNCED_VALUE_BYTES = 100
+LARGE_VALUES = 2000
+LARGE_BYTES = 1 << 20
+LARGE_ROUNDS = 5
 DEVICE_FIELDS = {"reads": 0, "sectors written": 6}  # in the kernel's `stat` of a block device
 
 
@@ -148,12 +152,43 @@ def step_sync(task: dict) -> dict:
     return outcome
 
 
+def step_large_values(task: dict) -> dict:
+    """Stores values of 1 MiB one by one, with one sync in the end."""
+    container = open_container(task)
+    started = time.perf_counter()
+    for key, value in large_values(task["values"]):
+        container[key] = value
+    container.sync()
+    seconds = time.perf_counter() - started
+    container.close()
+    return {"seconds": seconds}
+
+
+def step_large_file(task: dict) -> dict:
+    """Writes the same bytes to a new file, with one sync in the end."""
+    with open(task["path"], "xb", buffering=0) as file:
+        started = time.perf_counter()
+        for _, value in large_values(task["values"]):
+            file.write(value)
+        os.fsync(file.fileno())
+        return {"seconds": time.perf_counter() - started}
+
+
+def large_values(count: int) -> Iterator[tuple[int, bytes]]:
+    """Different ones, each made from random bytes at the cost of a copy."""
+    block = random.Random(SEED).randbytes(LARGE_BYTES)
+    for key in range(count):
+        yield key, key.to_bytes(8, "little") + block[8:]
+
+
 STEPS: dict[str, Callable[[dict], Any]] = {
     "load": step_load,
     "open": step_open,
     "write-and-die": step_write_and_die,
     "fill": step_fill,
     "sync": step_sync,
+    "large-values": step_large_values,
+    "large-file": step_large_file,
 }
 
 
@@ -313,12 +348,34 @@ def probe_sync(scratch: Path, entries: int, keep_caches: bool) -> dict:
     return {"n": task["n"], "operations": task["operations"], "cold_by": how, "conditions": results}
 
 
+def probe_large(scratch: Path, entries: int, _keep_caches: bool) -> dict:
+    """Seconds to load large values, and to write the same bytes to a file, by turns."""
+    values = max(2, min(entries // 500, LARGE_VALUES))
+    seconds: dict[str, list[float]] = {"large-values": [], "large-file": []}
+    for turn in range(LARGE_ROUNDS):
+        for step in list(seconds)[:: 1 if turn % 2 else -1]:
+            path = scratch / f"{step}-{turn}"
+            os.sync()
+            task = {"container": "dict", "path": str(path), "values": values}
+            seconds[step].append(run_step(step, task)["seconds"])
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    ours, file = seconds["large-values"], seconds["large-file"]
+    return {
+        "values": values,
+        "seconds": statistics.median(ours),
+        "file_seconds": statistics.median(file),
+        "ratio": statistics.median(ours) / statistics.median(file),
+        "ratios": [one / other for one, other in zip(ours, file, strict=True)],
+    }
+
+
 # In this order: opening and recovery use the store that loading left.
 PROBES: dict[str, Callable[[Path, int, bool], dict]] = {
     "disk.load": probe_load,
     "disk.open": probe_open,
     "disk.recovery": probe_recovery,
     "disk.sync": probe_sync,
+    "disk.large": probe_large,
 }
 NEEDS_LOADED = {"disk.open", "disk.recovery"}
 

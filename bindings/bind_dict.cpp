@@ -1,4 +1,5 @@
 #include "bindings/dict_iterator.hpp"
+#include "bindings/dict_parts.hpp"
 #include "bindings/look_ahead.hpp"
 #include "codec/item.hpp"
 #include "pyrsistence/raw_dict.hpp"
@@ -8,21 +9,6 @@ namespace pyrsistence::bindings {
 namespace {
 
 using Dict = Use<RawDict>;
-
-/// A key that went through a pickler is found by a digest, any other by its identity: looked up the other way it
-/// would be missed in silence. All keys of a dict are of one kind, so the first tells.
-void check_keys(const Handle& engine, Serializer& serializer) {
-    Chunk first;
-    static_cast<const RawDict&>(engine).read(0, 1, first);
-    serializer.require_custom_keys(false);
-    if (first.items.empty()) return;
-    const Bytes key = codec::split_entry(first.entry(0)).key;
-    const bool custom = key[0] == std::byte{Tag::kCustom};
-    serializer.require_custom_keys(custom);
-    if (!custom && serializer.custom_keys()) {
-        throw FormatError(engine.path().string() + " was written without a pickler; open it without one");
-    }
-}
 
 PyTypeObject* dict_type = nullptr;
 
@@ -54,29 +40,6 @@ bool find(const Collection& self, PyObject* key, Buffer& identity, Buffer& value
     return Dict(self)->get(identity, value);
 }
 
-/// What a dict stores for one key and value.
-struct Entry {
-    Buffer bytes;
-    std::size_t identity_size = 0;
-    std::size_t key_size = 0;
-
-    void encode_key(const Serializer& serializer, PyObject* key) {
-        Buffer original;
-        serializer.encode_key(key, bytes, original);
-        identity_size = bytes.size();
-        if (!original.empty()) {
-            bytes.push_back(std::byte{Tag::kSeparator});
-            bytes.append(original);
-        }
-        key_size = bytes.size();
-    }
-    void encode(const Serializer& serializer, PyObject* key, PyObject* value) {
-        encode_key(serializer, key);
-        serializer.encode_value(value, bytes);
-    }
-    DictEntry view() const noexcept { return {bytes, identity_size, key_size}; }
-};
-
 void set(const Collection& self, PyObject* key, PyObject* value) {
     Entry entry;
     entry.encode(self.serializer(), key, value);
@@ -105,7 +68,7 @@ nb::object call_missing(PyObject* self, PyObject* key) {
 PyObject* store_pairs(PyObject* self, PyObject* source) {
     const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
     const nb::object iterator = own(PyObject_GetIter(items.ptr()));
-    LookAhead ahead(collection_of(self), source);
+    LookAhead ahead(collection_of(self), source, LookAhead::Holds::pairs);
     SignalPoll poll;
     for (Py_ssize_t position = 0;; ++position, poll.step()) {
         ahead.step();
@@ -147,7 +110,7 @@ int contains(PyObject* self, PyObject* key) {
 
 Py_ssize_t length(PyObject* self) { return static_cast<Py_ssize_t>(Dict(collection_of(self))->size()); }
 
-PyObject* iterate(PyObject* self) { return make_dict_iterator(self, Part::keys, false); }
+PyObject* iterate(PyObject* self) { return make_dict_iterator(self, Part::keys, false, "dictionary"); }
 
 PyObject* rich_compare(PyObject* self, PyObject* other, int operation) {
     if (operation != Py_EQ && operation != Py_NE) Py_RETURN_NOTIMPLEMENTED;
@@ -159,12 +122,6 @@ PyObject* rich_compare(PyObject* self, PyObject* other, int operation) {
 PyObject* repr(PyObject* self) { return describe(nb::handle(self)).release().ptr(); }
 
 // --- methods
-
-void expect_arguments(const char* method, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most) {
-    if (count >= least && count <= most) return;
-    PyErr_Format(PyExc_TypeError, "%s expected %zd to %zd arguments, got %zd", method, least, most, count);
-    raise_pending();
-}
 
 PyObject* get(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("get", count, 1, 2);
@@ -264,13 +221,13 @@ PyObject* clear(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-PyObject* reversed(PyObject* self, PyObject*) { return make_dict_iterator(self, Part::keys, true); }
+PyObject* reversed(PyObject* self, PyObject*) { return make_dict_iterator(self, Part::keys, true, "dictionary"); }
 
 /// For the views: None if a subclass overrides what they are made of.
 template <Part part, bool backwards>
 PyObject* entries(PyObject* self, PyObject*) {
     if (overrides_get(self) || overrides_iter(self)) Py_RETURN_NONE;
-    return make_dict_iterator(self, part, backwards);
+    return make_dict_iterator(self, part, backwards, "dictionary");
 }
 
 constexpr const char* kClassDoc =

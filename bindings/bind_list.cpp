@@ -25,60 +25,14 @@ nb::object generic(const char* method, PyObject* self, PyObject* const* args = n
 
 // --- native operations on one item
 
-Rank rank_of(Py_ssize_t index) {
-    const auto number = static_cast<std::uint64_t>(index);
-    return index >= 0 ? Rank(number) : Rank::end_minus(std::uint64_t{0} - number);
-}
-
-/// May run __index__. As in list, `overflow` is OverflowError for the arguments of methods.
-Py_ssize_t index_from(PyObject* object, PyObject* overflow = PyExc_IndexError) {
-    const Py_ssize_t index = PyNumber_AsSsize_t(object, overflow);
-    if (index == -1 && PyErr_Occurred()) raise_pending();
-    return index;
-}
-
-[[noreturn]] void raise_index_error(const char* message) { raise(PyExc_IndexError, message); }
-
 [[noreturn]] void raise_not_an_index(PyObject* key) {
     PyErr_Format(PyExc_TypeError, "list indices must be integers or slices, not %.200s",
                  Py_TYPE(key)->tp_name);
     raise_pending();
 }
 
-PyObject* get(PyObject* self, Py_ssize_t index) {
-    const Collection& list = collection_of(self);
-    Buffer item;
-    if (!ListUse(list)->get(rank_of(index), item)) [[unlikely]] raise_index_error("list index out of range");
-    return list.serializer().decode_value(item).release().ptr();
-}
-
-void set(PyObject* self, Py_ssize_t index, PyObject* value) {
-    const Collection& list = collection_of(self);
-    Buffer item;
-    list.serializer().encode_value(value, item);
-    if (ListUse(list)->set(rank_of(index), item)) [[likely]] return;
-    raise_index_error("list assignment index out of range");
-}
-
-void erase(PyObject* self, Py_ssize_t index) {
-    if (!ListUse(collection_of(self))->erase(rank_of(index))) raise_index_error("list assignment index out of range");
-}
-
-/// Removes the item before it is decoded, so that no two threads get the same one.
-nb::object take(PyObject* self, Py_ssize_t index) {
-    const Collection& list = collection_of(self);
-    Buffer item;
-    if (!ListUse(list)->pop(rank_of(index), item)) {
-        raise_index_error(size(self) == 0 ? "pop from empty list" : "pop index out of range");
-    }
-    try {
-        return list.serializer().decode_value(item);
-    } catch (...) {  // what cannot be decoded is not lost
-        const auto behind = std::uint64_t{0} - static_cast<std::uint64_t>(index) - 1;
-        ListUse(list)->insert(index >= 0 ? rank_of(index) : Rank::end_minus(behind), item);
-        throw;
-    }
-}
+constexpr const char* kRead = "list index out of range";
+constexpr const char* kWritten = "list assignment index out of range";
 
 // --- slots
 
@@ -86,11 +40,11 @@ Py_ssize_t length(PyObject* self) { return static_cast<Py_ssize_t>(size(self)); 
 
 PyObject* item(PyObject* self, Py_ssize_t index) {
     // Negative indices have had the length added already.
-    return get(self, index < 0 ? PY_SSIZE_T_MAX : index);
+    return get_item(self, index < 0 ? PY_SSIZE_T_MAX : index, kRead);
 }
 
 PyObject* subscript(PyObject* self, PyObject* key) {
-    if (PyIndex_Check(key)) [[likely]] return get(self, index_from(key));
+    if (PyIndex_Check(key)) [[likely]] return get_item(self, index_from(key), kRead);
     if (!PySlice_Check(key)) raise_not_an_index(key);
     return get_slice(self, key).release().ptr();
 }
@@ -98,8 +52,8 @@ PyObject* subscript(PyObject* self, PyObject* key) {
 int assign_subscript(PyObject* self, PyObject* key, PyObject* value) {
     if (PyIndex_Check(key)) [[likely]] {
         const Py_ssize_t index = index_from(key);
-        if (value != nullptr) [[likely]] set(self, index, value);
-        else erase(self, index);
+        if (value != nullptr) [[likely]] set_item(self, index, value, kWritten);
+        else erase_item(self, index, kWritten);
         return 0;
     }
     if (!PySlice_Check(key)) raise_not_an_index(key);
@@ -113,7 +67,7 @@ int contains(PyObject* self, PyObject* value) {
     return Search(self, value).next().has_value() ? 1 : 0;
 }
 
-PyObject* iterator(PyObject* self) { return iterate(self, Cursor::Direction::forward).release().ptr(); }
+PyObject* iterator(PyObject* self) { return iterate(self, Cursor::Direction::forward, is_plain(self)).release().ptr(); }
 
 bool is_operand(PyObject* object) { return is_list(object) || PyList_Check(object); }
 
@@ -158,12 +112,6 @@ PyObject* repr(PyObject* self) { return describe(nb::handle(self)).release().ptr
 
 // --- methods
 
-void expect_arguments(const char* method, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most) {
-    if (count >= least && count <= most) return;
-    PyErr_Format(PyExc_TypeError, "%s expected %zd to %zd arguments, got %zd", method, least, most, count);
-    raise_pending();
-}
-
 PyObject* append(PyObject* self, PyObject* value) {
     const Collection& list = collection_of(self);
     Buffer item;
@@ -179,61 +127,32 @@ PyObject* extend_method(PyObject* self, PyObject* iterable) {
 
 PyObject* insert(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("insert", count, 2, 2);
-    const Py_ssize_t index = index_from(args[0], PyExc_OverflowError);
-    const Collection& list = collection_of(self);
-    Buffer item;
-    list.serializer().encode_value(args[1], item);
-    ListUse(list)->insert(rank_of(index), item);
+    insert_item(self, index_from(args[0], PyExc_OverflowError), args[1]);
     Py_RETURN_NONE;
 }
 
 PyObject* pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("pop", count, 0, 1);
     if (!is_plain(self)) return generic("pop", self, args, count).release().ptr();
-    return take(self, count == 0 ? -1 : index_from(args[0], PyExc_OverflowError)).release().ptr();
+    const Py_ssize_t index = count == 0 ? -1 : index_from(args[0], PyExc_OverflowError);
+    return take_item(self, index, "pop from empty list", "pop index out of range").release().ptr();
 }
 
 PyObject* remove(PyObject* self, PyObject* value) {
     if (!is_plain(self)) return generic("remove", self, &value, 1).release().ptr();
-    // Another thread, or the __eq__ of an item, may change the list between the search and the end.
-    for (Buffer item;; checked(PyErr_CheckSignals())) {
-        const std::optional<std::uint64_t> rank = Search(self, value).next(&item);
-        if (!rank) raise(PyExc_ValueError, "list.remove(x): x not in list");
-        if (ListUse(collection_of(self))->erase(*rank, item)) Py_RETURN_NONE;
-    }
-}
-
-/// One end of index(value, start, stop). May run __index__.
-Py_ssize_t search_bound(PyObject* bound) {
-    if (!PyIndex_Check(bound)) {
-        raise(PyExc_TypeError, "slice indices must be integers or have an __index__ method");
-    }
-    const Py_ssize_t index = PyNumber_AsSsize_t(bound, nullptr);
-    if (index == -1 && PyErr_Occurred()) raise_pending();
-    return index;
-}
-
-std::uint64_t clamped_rank(PyObject* self, Py_ssize_t index) {
-    return rank_of(index).in(index < 0 ? size(self) : 0, 0);
+    remove_equal(self, value, "list.remove(x): x not in list");
+    Py_RETURN_NONE;
 }
 
 PyObject* index(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("index", count, 1, 3);
     if (!is_plain(self)) return generic("index", self, args, count).release().ptr();
-    const Py_ssize_t start = count > 1 ? search_bound(args[1]) : 0;
-    const Py_ssize_t stop = count > 2 ? search_bound(args[2]) : PY_SSIZE_T_MAX;
-    Search search(self, args[0], clamped_rank(self, start), clamped_rank(self, stop));
-    if (const std::optional<std::uint64_t> rank = search.next()) return PyLong_FromUnsignedLongLong(*rank);
-    PyErr_Format(PyExc_ValueError, "%R is not in list", args[0]);
-    return nullptr;
+    return index_of(self, args, count, "%R is not in list");
 }
 
 PyObject* count(PyObject* self, PyObject* value) {
     if (!is_plain(self)) return generic("count", self, &value, 1).release().ptr();
-    Search search(self, value, 0, size(self));
-    unsigned long long found = 0;
-    while (search.next()) ++found;
-    return PyLong_FromUnsignedLongLong(found);
+    return count_equal(self, value);
 }
 
 PyObject* reverse(PyObject* self, PyObject*) {
@@ -261,7 +180,7 @@ PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
 }
 
 PyObject* reversed(PyObject* self, PyObject*) {
-    return iterate(self, Cursor::Direction::backward).release().ptr();
+    return iterate(self, Cursor::Direction::backward, is_plain(self)).release().ptr();
 }
 
 template <class Function>

@@ -151,20 +151,22 @@ Collection::~Collection() { finish(); }
 
 void Collection::init(PyObject* args, PyObject* kwargs) {
     // A store has no name in itself.
-    const char* names[] = {"dirname",      "pickler", "unpickler", "mode", "allow_pickle",
-                           "memory_limit", "at",      kind_.open_in ? "name" : nullptr, nullptr};
+    const char* names[] = {"dirname", "pickler", "unpickler", "mode", "allow_pickle", "memory_limit", "at",
+                           kind_.open_in ? "name" : nullptr, kind_.has_max_size ? "maxlen" : nullptr, nullptr};
     PyObject *dirname, *pickler = Py_None, *unpickler = Py_None, *mode = nullptr, *memory_limit = Py_None;
-    PyObject *name = Py_None, *at = Py_None;
+    PyObject *name = Py_None, *at = Py_None, *max_size = Py_None;
     int allow_pickle = 1;
-    const std::string format = std::string(kind_.open_in ? "O|OO$OpOOO:" : "O|OO$OpOO:") + kind_.name;
+    const char* more = kind_.has_max_size ? "OO:" : kind_.open_in ? "O:" : ":";
+    const std::string format = std::string("O|OO$OpOO") + more + kind_.name;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, format.c_str(), const_cast<char**>(names), &dirname, &pickler,
-                                     &unpickler, &mode, &allow_pickle, &memory_limit, &at, &name)) {
+                                     &unpickler, &mode, &allow_pickle, &memory_limit, &at, &name, &max_size)) {
         raise_pending();
     }
     require_closed();
     options_.mode = mode ? parse_mode(mode) : Mode::append;
     set_name(name, at);
     set_memory_limit(memory_limit);
+    set_max_size(max_size);
     set_serializer(nb::borrow(pickler), nb::borrow(unpickler), allow_pickle != 0);
     open_at(choose_place(dirname, options_.mode));
 }
@@ -220,6 +222,15 @@ void Collection::set_memory_limit(PyObject* limit) {
                                     std::to_string(kLeastMemory) + " are needed");
     }
     options_.memory_limit = static_cast<std::uint64_t>(bytes);
+}
+
+void Collection::set_max_size(PyObject* limit) {
+    options_.max_size.reset();
+    if (limit == Py_None) return;
+    const Py_ssize_t size = PyNumber_AsSsize_t(limit, PyExc_OverflowError);
+    if (size == -1 && PyErr_Occurred()) raise_pending();
+    if (size < 0) raise(PyExc_ValueError, "maxlen must be non-negative, not " + std::to_string(size));
+    options_.max_size = static_cast<std::uint64_t>(size);
 }
 
 void Collection::set_name(PyObject* name, PyObject* at) {
@@ -296,14 +307,15 @@ void Collection::inherit(const Collection& other) {
     options_.mode = reopening(options_.mode);
 }
 
-void Collection::open_in(const Collection& where, const std::string& name) {
+void Collection::open_in(const Collection& where, const std::string& name, PyObject* max_size) {
     require_closed();
     const Use<Handle> engine(where);
     inherit(where);
     options_.name = name;
+    set_max_size(max_size);
     dependent_ = true;
     frozen_ = where.frozen_;
-    take([&] { return kind_.open_in(*engine, name); });
+    take([&] { return kind_.open_in(*engine, options_); });
 }
 
 void Collection::open_snapshot(const Collection& live) {
@@ -474,11 +486,11 @@ PyObject* snapshot(PyObject* self, PyObject*) {
 
 /// A class method: a container of a store that is open.
 PyObject* open_in(PyObject* type, PyObject* args) {
-    PyObject *store, *name;
-    if (!PyArg_ParseTuple(args, "OU:_open_in", &store, &name)) raise_pending();
+    PyObject *store, *name, *max_size = Py_None;
+    if (!PyArg_ParseTuple(args, "OU|O:_open_in", &store, &name, &max_size)) raise_pending();
     auto* const made_of = reinterpret_cast<PyTypeObject*>(type);
     nb::object made = own(made_of->tp_new(made_of, nullptr, nullptr));
-    collection_of(made.ptr()).open_in(collection_of(store), text_of(name));
+    collection_of(made.ptr()).open_in(collection_of(store), text_of(name), max_size);
     return made.release().ptr();
 }
 
@@ -796,13 +808,12 @@ const PyMethodDef kMethods[] = {
     {"__class_getitem__", &Py_GenericAlias, METH_O | METH_CLASS, "For type hints: EMDict[str, int]."},
 };
 
-PyGetSetDef properties[] = {
+const PyGetSetDef kProperties[] = {
     {"closed", guarded<&get_closed>, nullptr, "True if the handle is closed.", nullptr},
     {"path", guarded<&get_path>, nullptr, "The store's directory, absolute; None if never opened.", nullptr},
     {"name", guarded<&get_name>, nullptr, "The container's name in its store; empty in a store of one.", nullptr},
     {"mode", guarded<&get_mode>, nullptr, "The mode it was opened with.", nullptr},
     {"info", guarded<&get_info>, nullptr, "Figures of the store: an Info. O(1).", nullptr},
-    {nullptr, nullptr, nullptr, nullptr, nullptr},
 };
 
 /// The list of weak references follows the head of the object.
@@ -823,11 +834,12 @@ PyTypeObject* make_type(const char* name, int size, unsigned long flags, std::ve
     return reinterpret_cast<PyTypeObject*>(own(PyType_FromSpec(&spec)).release().ptr());
 }
 
-/// A method table must live as long as its type.
-PyMethodDef* keep(std::vector<PyMethodDef> methods) {
-    methods.insert(methods.end(), std::begin(kMethods), std::end(kMethods));
-    methods.push_back({nullptr, nullptr, 0, nullptr});
-    return (new std::vector<PyMethodDef>(std::move(methods)))->data();
+/// A table of methods or properties, with those that all have and its end. It must live as long as its type.
+template <class Entry, std::size_t count>
+Entry* keep(std::vector<Entry> table, const Entry (&shared)[count]) {
+    table.insert(table.end(), std::begin(shared), std::end(shared));
+    table.push_back({});
+    return (new std::vector<Entry>(std::move(table)))->data();
 }
 
 }  // namespace
@@ -841,13 +853,19 @@ PyTypeObject* make_collection_type(nb::module_& module, TypeSpec spec) {
                                {Py_tp_clear, slot(&clear)},
                                {Py_tp_hash, slot(&PyObject_HashNotImplemented)},
                                {Py_tp_doc, const_cast<char*>(spec.doc)},
-                               {Py_tp_methods, keep(std::move(spec.methods))},
-                               {Py_tp_getset, properties},
+                               {Py_tp_methods, keep(std::move(spec.methods), kMethods)},
+                               {Py_tp_getset, keep(std::move(spec.properties), kProperties)},
                                {Py_tp_members, members}});
     PyTypeObject* type =
         make_type(spec.full_name, sizeof(CollectionObject), spec.flags | Py_TPFLAGS_BASETYPE, slots);
     checked(PyModule_AddType(module.ptr(), type));
     return type;
+}
+
+void expect_arguments(const char* method, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most) {
+    if (count >= least && count <= most) return;
+    PyErr_Format(PyExc_TypeError, "%s expected %zd to %zd arguments, got %zd", method, least, most, count);
+    raise_pending();
 }
 
 PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyType_Slot> slots) {

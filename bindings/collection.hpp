@@ -49,28 +49,29 @@ struct Session {
 struct Kind {
     const char* name;  ///< "EMDict"
     std::unique_ptr<Handle> (*open)(const std::filesystem::path&, const Options&);
-    /// In a store that is open, or in a snapshot of it; null if the type is no container.
-    std::unique_ptr<Handle> (*open_in)(const Handle& where, const std::string& name);
+    /// As Options say in a store that is open, or in a snapshot of it; null if the type is no container.
+    std::unique_ptr<Handle> (*open_in)(const Handle& where, const Options&);
     /// The present state of one of this kind.
     std::unique_ptr<Handle> (*snapshot)(const Handle& live);
     /// Compares what is stored with the handle's serializer; may be null. Throws FormatError.
     void (*check)(const Handle&, Serializer&);
     PyTypeObject** type;  ///< the class itself
+    bool has_max_size = false;
 };
 
-/// The kind whose engine is a Raw.
-template <class Raw>
+/// The kind whose engine is a Raw, made as one of the type that is given, if any.
+template <class Raw, auto... type_of_raw>
 constexpr Kind kind_of(const char* name, void (*check)(const Handle&, Serializer&), PyTypeObject** type) {
-    Kind kind{name, nullptr, nullptr, nullptr, check, type};
+    Kind kind{name, nullptr, nullptr, nullptr, check, type, false};
     kind.open = [](const std::filesystem::path& path, const Options& options) {
-        return std::unique_ptr<Handle>(std::make_unique<Raw>(path, options));
+        return std::unique_ptr<Handle>(std::make_unique<Raw>(path, options, type_of_raw...));
     };
     kind.snapshot = [](const Handle& live) {
         return std::unique_ptr<Handle>(new Raw(static_cast<const Raw&>(live).snapshot()));
     };
     if constexpr (std::is_base_of_v<Container, Raw>) {
-        kind.open_in = [](const Handle& where, const std::string& name) {
-            return std::unique_ptr<Handle>(std::make_unique<Raw>(where, name));
+        kind.open_in = [](const Handle& where, const Options& options) {
+            return std::unique_ptr<Handle>(std::make_unique<Raw>(where, options.name, type_of_raw...));
         };
     }
     return kind;
@@ -88,8 +89,8 @@ public:
     void init(PyObject* args, PyObject* kwargs);
     /// Opens a closed object again, or one that never was open; RuntimeError if it is open.
     void open(PyObject* dirname);
-    /// Opens a container of a store that is open.
-    void open_in(const Collection& where, const std::string& name);
+    /// Opens a container of a store that is open. `max_size`: None or, for a deque, an int.
+    void open_in(const Collection& where, const std::string& name, PyObject* max_size);
     /// Opens the present state of another object of the same kind.
     void open_snapshot(const Collection& live);
     /// Waits for native calls of other threads. Harmless when repeated.
@@ -121,6 +122,7 @@ private:
     void require_closed() const;
     void set_serializer(nb::object pickler, nb::object unpickler, bool allow_pickle);
     void set_memory_limit(PyObject* limit);
+    void set_max_size(PyObject* limit);
     static Place choose_place(PyObject* dirname, Mode mode);
     void open_at(const Place& place);
     /// Makes what `make` returns this object's engine.
@@ -198,6 +200,7 @@ struct TypeSpec {
     newfunc create;                    ///< &new_collection<kind>
     std::vector<PyType_Slot> slots;    ///< the type's own, without a terminator
     std::vector<PyMethodDef> methods;  ///< the type's own; the shared ones (open, close, sync, ...) are added
+    std::vector<PyGetSetDef> properties = {};  ///< likewise
 };
 
 /// tp_new of the type of this kind: a closed object.
@@ -230,6 +233,9 @@ template <class Slot>
 bool overrides(PyObject* self, PyTypeObject* base, Slot PySequenceMethods::* slot) noexcept {
     return Py_TYPE(self) != base && Py_TYPE(self)->tp_as_sequence->*slot != base->tp_as_sequence->*slot;
 }
+
+/// TypeError unless there are so many arguments.
+void expect_arguments(const char* method, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most);
 
 /// Makes an iterator type or the like, which lives as long as the process and is not added to the module.
 PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyType_Slot> slots);
@@ -265,6 +271,8 @@ extern const char* const kVerifyDoc;
 // Each defined in its own file, called by module.cpp in this order.
 void bind_dict(nb::module_& module);
 void bind_list(nb::module_& module);
+void bind_set(nb::module_& module);
+void bind_deque(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);

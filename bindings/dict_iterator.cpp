@@ -19,6 +19,7 @@ public:
     struct Start {
         std::uint64_t serial, version;
         EntryId limit;
+        const char* what;  ///< the dict is called
     };
     DictIterator(PyObject* dict, Part part, bool backwards, const Start& start) noexcept;
 
@@ -44,6 +45,7 @@ private:
     nb::object dict_;  ///< null when there is nothing more to come
     Part part_;
     bool backwards_;
+    const char* what_;
     bool running_ = false;
     std::uint64_t serial_;  ///< of the session that the ids belong to
     EntryId limit_;         ///< next id of the dict when the iteration began
@@ -57,6 +59,7 @@ DictIterator::DictIterator(PyObject* dict, Part part, bool backwards, const Star
     : dict_(nb::borrow(dict)),
       part_(part),
       backwards_(backwards),
+      what_(start.what),
       serial_(start.serial),
       limit_(start.limit),
       next_(backwards ? start.limit : 0) {
@@ -77,12 +80,12 @@ void DictIterator::load(const Dict& dict, EntryId begin, std::size_t count) {
     count_ = count;
     if (backwards_) dict->read_back(next_, count, chunk_);
     else dict->read(next_, count, chunk_);
-    if (dict->next_id() != limit_) raise_runtime_error("dictionary changed size during iteration");
+    if (dict->next_id() != limit_) raise_runtime_error(std::string(what_) + " changed size during iteration");
 }
 
 bool DictIterator::fetch() {
     const Dict dict(collection_of(dict_.ptr()));
-    if (dict.serial() != serial_) throw ClosedError("the dictionary was closed during iteration");
+    if (dict.serial() != serial_) throw ClosedError("the " + std::string(what_) + " was closed during iteration");
     if (dict->version() != chunk_.version) load(dict, position(), 1);
     while (index_ == chunk_.items.size()) {
         if (!chunk_.more) return false;
@@ -159,9 +162,9 @@ void init_dict_iterator() {
          slot(Py_tp_traverse, &traverse), slot(Py_tp_clear, &clear), slot(Py_tp_dealloc, &destroy)});
 }
 
-PyObject* make_dict_iterator(PyObject* dict, Part part, bool backwards) {
+PyObject* make_dict_iterator(PyObject* dict, Part part, bool backwards, const char* what) {
     const Use<RawDict> engine(collection_of(dict));
-    const DictIterator::Start start{engine.serial(), engine->version(), engine->next_id()};
+    const DictIterator::Start start{engine.serial(), engine->version(), engine->next_id(), what};
     PyObject* self = own(iterator_type->tp_alloc(iterator_type, 0)).release().ptr();
     new (&iterator_of(self)) DictIterator(dict, part, backwards, start);
     return self;

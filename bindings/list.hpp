@@ -1,4 +1,4 @@
-// The parts of EMList: reading items in a row, searching, items encoded ahead of a bulk change, and the
+// The parts of EMList and EMDeque: reading items in a row, searching, items encoded ahead of a bulk change, and the
 // operations that its type slots and methods are made of. Every function REQUIRES the GIL, and every object
 // belongs to one thread. Positions are ranks, counted from 0; the list may change between any two calls.
 #pragma once
@@ -104,6 +104,26 @@ private:
     std::vector<std::size_t> ends_;
 };
 
+// ---- list_items.cpp ----
+
+/// A negative index counts from the end.
+Rank rank_of(Py_ssize_t index);
+/// May run __index__. As in list, `overflow` is OverflowError for the arguments of methods; null clips.
+Py_ssize_t index_from(PyObject* object, PyObject* overflow = PyExc_IndexError);
+/// IndexError with the message `out_of_range` if there is no such item.
+PyObject* get_item(PyObject* self, Py_ssize_t index, const char* out_of_range);
+void set_item(PyObject* self, Py_ssize_t index, PyObject* value, const char* out_of_range);
+void erase_item(PyObject* self, Py_ssize_t index, const char* out_of_range);
+/// False if a deque is full.
+bool insert_item(PyObject* self, Py_ssize_t index, PyObject* value);
+/// Removes the item before it is decoded, so that no two threads get the same one.
+nb::object take_item(PyObject* self, Py_ssize_t index, const char* empty, const char* out_of_range);
+/// Removes the first item that is equal to the value; ValueError if there is none.
+void remove_equal(PyObject* self, PyObject* value, const char* not_there);
+/// index(value, start, stop). `not_there` is a format with one %R.
+PyObject* index_of(PyObject* self, PyObject* const* args, Py_ssize_t count, const char* not_there);
+PyObject* count_equal(PyObject* self, PyObject* value);
+
 // ---- list_slices.cpp ----
 
 /// Where a slice of `size` items lies, its step made positive.
@@ -119,7 +139,9 @@ void delete_slice(PyObject* self, PyObject* slice);
 
 // ---- list_bulk.cpp ----
 
-/// Appends the elements of any iterable, one after the other.
+/// Appends the elements of any iterable, one after the other. REQUIRES: `self` has no limit.
+void append_all(PyObject* self, PyObject* iterable);
+/// The same by way of a subclass's own append().
 void extend(PyObject* self, PyObject* iterable);
 void sort(PyObject* self, PyObject* key, bool reverse);
 /// Lets `self` hold its items `times` times.
@@ -134,6 +156,8 @@ nb::object compare(PyObject* left, PyObject* right, int operation);
 // ---- list_iterator.cpp ----
 
 void make_iterator_type();
-nb::object iterate(PyObject* self, Cursor::Direction direction);
+/// `plain`: not by way of a subclass's own __getitem__(). `strict` is null, or the message of a RuntimeError where the
+/// number of items has changed meanwhile.
+nb::object iterate(PyObject* self, Cursor::Direction direction, bool plain, const char* strict = nullptr);
 
 }  // namespace pyrsistence::bindings::list

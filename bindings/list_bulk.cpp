@@ -198,6 +198,10 @@ void extend(PyObject* self, PyObject* iterable) {
         for_each(iterable, [self](PyObject* value) { own(PyObject_CallMethod(self, "append", "O", value)); });
         return;
     }
+    append_all(self, iterable);
+}
+
+void append_all(PyObject* self, PyObject* iterable) {
     const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || Py_IS_TYPE(iterable, &PyRange_Type);
     Appender appender(self, known);
     try {

@@ -11,6 +11,8 @@ struct IteratorObject {
     PyObject_HEAD
     PyObject* list;  ///< null once it is exhausted
     bool plain;      ///< false: items come from the subclass's own __getitem__
+    const char* strict;  ///< null, or what to say where the size has changed
+    std::uint64_t size;
     Cursor cursor;
 };
 
@@ -38,6 +40,11 @@ PyObject* next(PyObject* self) {
     if (iterator.list == nullptr) return nullptr;
     const nb::object list = nb::borrow(iterator.list);  // user code may exhaust the iterator meanwhile
     if (!iterator.plain) return next_from_override(iterator, list);
+    if (iterator.strict != nullptr && size(iterator.list) != iterator.size) {
+        const char* const message = iterator.strict;
+        exhausted(iterator);
+        raise_runtime_error(message);
+    }
     Bytes item;
     if (!iterator.cursor.next(collection_of(iterator.list), item)) return exhausted(iterator);
     Buffer copy;  // decoding may run user code, which may move the cursor
@@ -92,13 +99,14 @@ void make_iterator_type() {
                                      {Py_tp_methods, methods}});
 }
 
-nb::object iterate(PyObject* self, Cursor::Direction direction) {
-    const bool plain = is_plain(self);
+nb::object iterate(PyObject* self, Cursor::Direction direction, bool plain, const char* strict) {
     const std::uint64_t end = plain ? size(self) : static_cast<std::uint64_t>(checked(PyObject_Size(self)));
     nb::object iterator = own(iterator_type->tp_alloc(iterator_type, 0));
     IteratorObject& fresh = iterator_of(iterator.ptr());
     new (&fresh.cursor) Cursor(0, end, direction);
     fresh.plain = plain;
+    fresh.strict = strict;
+    fresh.size = end;
     fresh.list = Py_NewRef(self);
     return iterator;
 }

@@ -4,8 +4,8 @@
 
 namespace pyrsistence::bindings {
 
-LookAhead::LookAhead(const Collection& dict, PyObject* source)
-    : dict_(dict), source_(source),
+LookAhead::LookAhead(const Collection& dict, PyObject* source, Holds holds)
+    : dict_(dict), source_(source), holds_(holds),
       active_(PyDict_CheckExact(source) || PyList_CheckExact(source) || PyTuple_CheckExact(source)) {}
 
 /// Null at the end, and for what is no pair.
@@ -14,6 +14,7 @@ PyObject* LookAhead::next_key() {
     if (PyDict_CheckExact(source_)) return PyDict_Next(source_, &position_, &key, nullptr) ? key : nullptr;
     if (position_ >= PySequence_Fast_GET_SIZE(source_)) return nullptr;
     PyObject* pair = PySequence_Fast_GET_ITEM(source_, position_++);
+    if (holds_ == Holds::keys) return pair;
     return PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2 ? PyTuple_GET_ITEM(pair, 0) : nullptr;
 }
 

@@ -1,5 +1,5 @@
-// What a bulk operation on a dict will need soon is loaded before it is needed, if the pairs to come can be known
-// without running anybody's code: they lie in an exact dict, list or tuple, and keys that are asked for their
+// What a bulk operation on a dict or set will need soon is loaded before it is needed, if what comes can be known
+// without running anybody's code: it lies in an exact dict, list or tuple, and keys that are asked for their
 // identity are exact int, str, bytes or float.
 //
 // Used under the interpreter lock. It changes nothing, and no error leaves it: who needs what is damaged will be told.
@@ -12,9 +12,10 @@ namespace pyrsistence::bindings {
 
 class LookAhead {
 public:
-    /// `source` holds the pairs, in the order in which they will be used. Both outlive this.
-    LookAhead(const Collection& dict, PyObject* source);
-    /// To be called before each pair is used.
+    enum class Holds { pairs, keys };
+    /// `source` holds the pairs or keys, in the order in which they will be used. Both outlive this.
+    LookAhead(const Collection& dict, PyObject* source, Holds holds);
+    /// To be called before each one is used.
     void step() {
         if (active_ && left_-- == 0) look();
     }
@@ -29,6 +30,7 @@ private:
 
     const Collection& dict_;
     PyObject* const source_;
+    const Holds holds_;
     const bool active_;
     unsigned left_ = 0;
     Py_ssize_t position_ = 0;

@@ -23,6 +23,8 @@ NB_MODULE(_core, module) {
     storage::Store::set_wait_hooks({&bindings::before_wait, &bindings::after_wait});
     bindings::bind_dict(module);
     bindings::bind_list(module);
+    bindings::bind_set(module);
+    bindings::bind_deque(module);
     bindings::bind_store(module);
     bindings::bind_verify(module);
     bindings::bind_codec(module);

@@ -20,6 +20,15 @@ constexpr std::uint64_t kMemory = 4 << 20;
 
 using Entry = std::pair<std::uint64_t, std::string>;
 
+std::optional<DictType> dict_type(const Store::Entry& entry) {
+    if (entry.type == "set") return DictType::set;
+    return entry.type == "dict" ? std::optional(DictType::dict) : std::nullopt;
+}
+std::optional<ListType> list_type(const Store::Entry& entry) {
+    if (entry.type == "deque") return ListType::deque;
+    return entry.type == "list" ? std::optional(ListType::list) : std::nullopt;
+}
+
 class Walk {
 public:
     Walk(const fs::path& store, const fs::path& scratch) : path_(store), scratch_(scratch) {}
@@ -55,16 +64,16 @@ private:
     void read();
     void write();
     void contents(const Store& store);
-    void dict(const Store& store, const std::string& name);
-    void list(const Store& store, const std::string& name);
+    void dict(const Store& store, const std::string& name, DictType type);
+    void list(const Store& store, const std::string& name, ListType type);
     template <class Container>
     std::vector<Entry> forward(const Container& container);
     template <class Container>
     std::vector<Entry> backward(const Container& container);
     template <class Container>
     std::vector<Entry> both_ways(const Container& container);
-    void change_dict(Store& store, const std::string& name);
-    void change_list(Store& store, const std::string& name);
+    void change_dict(Store& store, const std::string& name, DictType type);
+    void change_list(Store& store, const std::string& name, ListType type);
     void change_store(Store& store);
 
     const fs::path path_, scratch_;
@@ -89,8 +98,8 @@ void Walk::read() {
 
 void Walk::contents(const Store& store) {
     for (const Store::Entry& entry : store.containers()) {
-        if (entry.type == "dict") attempt("a dict", [&] { dict(store, entry.name); });
-        if (entry.type == "list") attempt("a list", [&] { list(store, entry.name); });
+        if (const auto type = dict_type(entry)) attempt("a dict", [&] { dict(store, entry.name, *type); });
+        if (const auto type = list_type(entry)) attempt("a list", [&] { list(store, entry.name, *type); });
     }
 }
 
@@ -140,8 +149,8 @@ std::vector<Entry> Walk::both_ways(const Container& container) {
     return all;
 }
 
-void Walk::dict(const Store& store, const std::string& name) {
-    const RawDict dict(store, name);
+void Walk::dict(const Store& store, const std::string& name, DictType type) {
+    const RawDict dict(store, name, type);
     std::size_t lookups = 0;
     for (const auto& [id, entry] : both_ways(dict)) {
         if (++lookups > kLookups) break;
@@ -157,8 +166,8 @@ void Walk::dict(const Store& store, const std::string& name) {
     attempt("the next id", [&] { (void)dict.next_id(); });
 }
 
-void Walk::list(const Store& store, const std::string& name) {
-    const RawList list(store, name);
+void Walk::list(const Store& store, const std::string& name, ListType type) {
+    const RawList list(store, name, type);
     std::size_t lookups = 0;
     for (const auto& [rank, item] : both_ways(list)) {
         if (++lookups > kLookups) break;
@@ -190,8 +199,8 @@ struct Fresh {
     Bytes value() const { return bytes.view().subspan(key); }
 };
 
-void Walk::change_dict(Store& store, const std::string& name) {
-    RawDict dict(store, name);
+void Walk::change_dict(Store& store, const std::string& name, DictType type) {
+    RawDict dict(store, name, type);
     std::vector<Entry> some;
     attempt("iteration", [&] { some = forward(dict); });
     Buffer ignored;
@@ -213,8 +222,8 @@ void Walk::change_dict(Store& store, const std::string& name) {
     attempt("popping", [&] { dict.pop(Fresh(0, 1).identity(), ignored); });
 }
 
-void Walk::change_list(Store& store, const std::string& name) {
-    RawList list(store, name);
+void Walk::change_list(Store& store, const std::string& name, ListType type) {
+    RawList list(store, name, type);
     const Fresh small(1, 30), large(2, 3000), huge(3, 20'000);
     const Bytes items[] = {small.value(), large.value(), huge.value(), small.identity()};
     attempt("appending", [&] { list.append(small.value()); });
@@ -227,6 +236,8 @@ void Walk::change_list(Store& store, const std::string& name) {
     attempt("setting a slice", [&] { list.set_slice(0, 1, std::span(items).first(1)); });
     attempt("erasing a slice", [&] { list.erase_slice(1, 3, 4); });
     attempt("erasing a run", [&] { list.erase_slice(list.size() / 2, 1, list.size() / 4); });
+    attempt("prepending", [&] { list.prepend(small.value()); });
+    attempt("rotating", [&] { list.rotate(7); });
     attempt("reversing", [&] { list.reverse(); });
 }
 
@@ -234,8 +245,8 @@ void Walk::change_store(Store& store) {
     attempt("rolling back", [&] {
         Transaction transaction(store, false);
         for (const Store::Entry& entry : store.containers()) {
-            if (entry.type == "list") attempt("a list", [&] { RawList(store, entry.name).clear(); });
-            if (entry.type == "dict") attempt("a dict", [&] { RawDict(store, entry.name).clear(); });
+            if (const auto type = list_type(entry)) attempt("a list", [&] { RawList(store, entry.name, *type).clear(); });
+            if (const auto type = dict_type(entry)) attempt("a dict", [&] { RawDict(store, entry.name, *type).clear(); });
         }
         transaction.roll_back();
     });
@@ -245,16 +256,18 @@ void Walk::change_store(Store& store) {
         if (store.contains("fuzz-dict")) return;
         RawDict(store, "fuzz-dict").set(Fresh(1, 10).entry());
         RawList(store, "fuzz-list").append(Fresh(1, 10).value());
+        RawDict(store, "fuzz-set", DictType::set).set(Fresh(1, 10).entry());
+        RawList(store, "fuzz-deque", ListType::deque, 3).append(Fresh(1, 10).value());
         store.rename("fuzz-list", "fuzz-list-2");
     });
     for (const Store::Entry& entry : store.containers()) {
-        if (entry.type == "dict") attempt("changing a dict", [&] { change_dict(store, entry.name); });
-        if (entry.type == "list") attempt("changing a list", [&] { change_list(store, entry.name); });
+        if (const auto type = dict_type(entry)) attempt("changing a dict", [&] { change_dict(store, entry.name, *type); });
+        if (const auto type = list_type(entry)) attempt("changing a list", [&] { change_list(store, entry.name, *type); });
     }
     attempt("a transaction", [&] {
         Transaction transaction(store, false);
         for (const Store::Entry& entry : store.containers()) {
-            if (entry.type == "list") attempt("a list", [&] { RawList(store, entry.name).append(Fresh(1, 100).value()); });
+            if (const auto type = list_type(entry)) attempt("a list", [&] { RawList(store, entry.name, *type).append(Fresh(1, 100).value()); });
         }
         transaction.commit();
     });

@@ -9,6 +9,7 @@ namespace pyrsistence {
 
 namespace storage {
 class ReadStep;
+class WriteStep;
 }  // namespace storage
 
 /// A run of consecutive entries, copied out of the store.
@@ -45,10 +46,12 @@ public:
     const std::string& name() const noexcept { return name_; }
 
 protected:
+    /// Gives a new container what it is to have from the beginning.
+    using Prepare = std::function<void(storage::WriteStep&, std::uint32_t id)>;
     /// Opens or creates the container Options::name in a store.
-    Container(std::uint8_t type, const std::filesystem::path& path, const Options& options);
+    Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare = {});
     /// Opens or creates a container in a store that is open, or in a snapshot of it.
-    Container(std::uint8_t type, const Handle& where, std::string_view name);
+    Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare = {});
     Container(const Container& live, Time time);
 
     storage::ReadStep reading() const;

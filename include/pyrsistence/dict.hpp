@@ -26,7 +26,7 @@ namespace pyrsistence {
 ///     calls["main"] = 1;
 ///     for (const auto& [name, count] : calls) std::cout << name << ' ' << count << '\n';
 template <Storable K, Storable V>
-class Dict : private RawDict {
+class Dict : protected RawDict {
     using KeyParameter = typename detail::Parameter<K>::Type;
     using ValueParameter = typename detail::Parameter<V>::Type;
     using ParameterKeyCodec = typename detail::Parameter<K>::KeyCodec;
@@ -38,7 +38,10 @@ class Dict : private RawDict {
         void set(ValueParameter value) const { dict->insert_or_assign(key, value); }
     };
 
+protected:
     Dict(const Dict& live, Handle::Time time) : RawDict(live, time) {}
+    Dict(const std::filesystem::path& path, const Options& options, DictType type) : RawDict(path, options, type) {}
+    Dict(const Handle& where, std::string_view name, DictType type) : RawDict(where, name, type) {}
 
 public:
     using key_type = K;

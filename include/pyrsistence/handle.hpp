@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,7 @@ struct Options {
     bool temporary = false;          ///< removed when closed, and never synced
     std::string name = {};           ///< of the container, in a store of several
     std::string at = {};             ///< a named snapshot to read; implies Mode::read
+    std::optional<std::uint64_t> max_size = {};  ///< of a new deque, which keeps it; an older one must have the same
 };
 
 struct Info {

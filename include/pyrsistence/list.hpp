@@ -25,7 +25,7 @@ namespace pyrsistence {
 ///     while (shadow.size() < 0x1000) shadow.push_back(0);
 ///     shadow[0x10] |= 4;
 template <Storable T>
-class List : private RawList {
+class List : protected RawList {
     using ItemParameter = typename detail::Parameter<T>::Type;
 
     struct Place {
@@ -35,7 +35,11 @@ class List : private RawList {
         void set(ItemParameter value) const { list->set(index, value); }
     };
 
+protected:
     List(const List& live, Handle::Time time) : RawList(live, time) {}
+    List(const std::filesystem::path& path, const Options& options, ListType type) : RawList(path, options, type) {}
+    List(const Handle& where, std::string_view name, ListType type, std::optional<std::uint64_t> max_size)
+        : RawList(where, name, type, max_size) {}
 
 public:
     using value_type = T;
@@ -122,6 +126,9 @@ public:
     }
     /// Atomic.
     void clear() { RawList::clear(); }
+    /// Moves `steps` items one by one from the end to the front; if negative, from the front to the end. Atomic.
+    /// O(min(|steps|, n) log n).
+    void rotate(difference_type steps) { RawList::rotate(steps); }
     /// Atomic. O(n).
     void reverse() { RawList::reverse(); }
     /// Calls change(T&) with a copy of the item and stores it, unless change throws.
@@ -138,7 +145,7 @@ public:
     const_iterator begin() const { return const_iterator(*this, 0); }
     const_iterator end() const { return const_iterator(*this, size()); }
 
-private:
+protected:
     class Item {
     public:
         explicit Item(ItemParameter value) { detail::Parameter<T>::Codec::encode(bytes_, value); }

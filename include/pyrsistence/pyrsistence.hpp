@@ -4,7 +4,9 @@
 
 #include "pyrsistence/codec.hpp"
 #include "pyrsistence/container.hpp"
+#include "pyrsistence/deque.hpp"
 #include "pyrsistence/dict.hpp"
 #include "pyrsistence/error.hpp"
 #include "pyrsistence/list.hpp"
+#include "pyrsistence/set.hpp"
 #include "pyrsistence/store.hpp"

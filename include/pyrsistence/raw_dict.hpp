@@ -16,14 +16,17 @@ struct DictEntry {
     std::size_t key_size;       ///< bytes before the value
 };
 
+/// What a RawDict is in its store. A set is a dict whose values are all None.
+enum class DictType : std::uint8_t { dict = 1, set = 3 };
+
 class RawDict : public Container {
 public:
     /// Keys that are looked up side by side: what they touch fits into the first-level cache.
     static constexpr std::size_t kTogether = 64;
 
-    explicit RawDict(const std::filesystem::path& path, const Options& options = {});
+    explicit RawDict(const std::filesystem::path& path, const Options& options = {}, DictType type = DictType::dict);
     /// In a store that is open, or in a snapshot of it.
-    RawDict(const Handle& where, std::string_view name);
+    RawDict(const Handle& where, std::string_view name, DictType type = DictType::dict);
     /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
     RawDict snapshot() const { return RawDict(*this, Time::now); }
 

@@ -1,5 +1,5 @@
-// A list of byte strings: what List<T> and Python's EMList are made of. Every operation at any
-// place is O(log n). Items must not be empty.
+// A list of byte strings: what List<T> and Deque<T>, and Python's EMList and EMDeque, are made of. Every operation at
+// any place is O(log n). Items must not be empty.
 #pragma once
 
 #include <optional>
@@ -28,14 +28,20 @@ struct Rank {
     }
 };
 
+/// What a RawList is in its store. A deque is a list that may have a limit: when it is full, a new item at one end
+/// pushes out the item at the other.
+enum class ListType : std::uint8_t { list = 2, deque = 4 };
+
 class RawList : public Container {
 public:
     /// For operations on places that were computed from the size: if it is another one meanwhile, nothing happens.
     using Size = std::optional<std::uint64_t>;
 
-    explicit RawList(const std::filesystem::path& path, const Options& options = {});
+    /// A new deque gets Options::max_size. Throws FormatError if it is given and the deque has another one.
+    explicit RawList(const std::filesystem::path& path, const Options& options = {}, ListType type = ListType::list);
     /// In a store that is open, or in a snapshot of it.
-    RawList(const Handle& where, std::string_view name);
+    RawList(const Handle& where, std::string_view name, ListType type = ListType::list,
+            std::optional<std::uint64_t> max_size = {});
     /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
     RawList snapshot() const { return RawList(*this, Time::now); }
 
@@ -44,8 +50,9 @@ public:
     /// False if there is no such item.
     bool set(Rank rank, Bytes item);
     void append(Bytes item);
-    /// Inserts before `rank`; ranks past the end append.
-    void insert(Rank rank, Bytes item);
+    void prepend(Bytes item);
+    /// Inserts before `rank`; ranks past the end append. False if the deque is full.
+    bool insert(Rank rank, Bytes item);
     /// False if there is no such item.
     bool erase(Rank rank);
     /// The same, but only if the item is still this one.
@@ -63,6 +70,9 @@ public:
     bool set_slice(std::uint64_t first, std::int64_t step, std::span<const Bytes> items, Size expected = {});
     /// Replaces all items if they are still those `before`, else false. Atomic. O(n).
     bool exchange(std::span<const Bytes> before, std::span<const Bytes> after);
+    /// Moves `steps` items one by one from the end to the front; if negative, from the front to the end. Atomic.
+    /// O(min(|steps|, n) log n).
+    void rotate(std::int64_t steps);
     /// Atomic. O(n).
     void reverse();
     /// Atomic. O(pages).
@@ -73,8 +83,17 @@ public:
     /// The same towards smaller ranks, from the last below `end`.
     void read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const;
 
+    /// Of a deque; nothing if there is no limit.
+    std::optional<std::uint64_t> max_size() const noexcept { return max_size_; }
+
 protected:
     RawList(const RawList& live, Time time);
+
+private:
+    void find_limit(std::optional<std::uint64_t> expected);
+    void push(bool front, Bytes item);
+
+    std::optional<std::uint64_t> max_size_;
 };
 
 }  // namespace pyrsistence

@@ -11,8 +11,8 @@
 // Thread safety and durability: as of a Handle.
 #pragma once
 
-#include "pyrsistence/dict.hpp"
-#include "pyrsistence/list.hpp"
+#include "pyrsistence/deque.hpp"
+#include "pyrsistence/set.hpp"
 
 namespace pyrsistence {
 
@@ -31,9 +31,19 @@ public:
         return List<T>(*this, name);
     }
 
+    template <Storable K>
+    Set<K> set(std::string_view name) {
+        return Set<K>(*this, name);
+    }
+    /// A new one gets the limit; throws FormatError if one that exists has another.
+    template <Storable T>
+    Deque<T> deque(std::string_view name, std::optional<std::uint64_t> max_size = {}) {
+        return Deque<T>(*this, name, max_size);
+    }
+
     struct Entry {
         std::string name;
-        std::string type;  ///< "dict" or "list"
+        std::string type;  ///< "dict", "list", "set" or "deque"
     };
     /// In the order of their creation. O(number of containers), as everything below.
     std::vector<Entry> containers() const;

@@ -9,8 +9,9 @@
 
 import collections.abc as _abc
 
-from . import _mapping, _store, _support
-from ._core import EMDict, EMList, __version__
+from . import _deque, _mapping, _set, _store, _support
+from ._core import EMDeque, EMDict, EMList, EMSet, __version__
+from ._counting import EMCounter, EMDefaultDict
 from ._errors import (
     ClosedError,
     CorruptionError,
@@ -31,8 +32,12 @@ from ._verify import Report, verify
 __all__ = [
     "ClosedError",
     "CorruptionError",
+    "EMCounter",
+    "EMDefaultDict",
+    "EMDeque",
     "EMDict",
     "EMList",
+    "EMSet",
     "Error",
     "ExistsError",
     "FormatError",
@@ -53,10 +58,14 @@ __all__ = [
 
 _support.add_methods(EMDict, _mapping.METHODS)
 _support.add_methods(EMList, {"edit": _support.edit_item})
-for _class in (EMDict, EMList, Store):
+_support.add_methods(EMSet, _set.METHODS)
+_support.add_methods(EMDeque, _deque.METHODS)
+for _class in (EMDict, EMList, EMSet, EMDeque, Store):
     _class.snapshots = _store.snapshots
-for _class in (Info, Report, SnapshotInfo, Snapshots, Store, verify):
+for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
     _class.__module__ = "pyrsistence"
 del _class
 _abc.MutableMapping.register(EMDict)
 _abc.MutableSequence.register(EMList)
+_abc.MutableSet.register(EMSet)
+_abc.MutableSequence.register(EMDeque)

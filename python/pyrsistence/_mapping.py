@@ -4,15 +4,11 @@
 """
 
 import collections.abc
-import itertools
 import types
 
+from . import _support
 from ._core import EMDict
-from ._errors import ClosedError
-from ._support import MISSING, edit
-
-_SHOWN = 5  # entries in a repr
-_SHOWN_LENGTH = 200  # characters of each key and value in a repr
+from ._support import MISSING, edit, short
 
 
 class KeysView(collections.abc.KeysView):
@@ -228,30 +224,25 @@ def equal(left, right):
     return True
 
 
-def _short(value):
-    text = repr(value)
-    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 3] + "..."
+def _entries(self):
+    return (f"{short(key)}: {short(value)}" for key, value in EMDict.items(self))
 
 
 def describe(self):
     """A repr that reads a few entries at most, and never raises on their account."""
-    head = f"{type(self).__name__}({self.path!r}, "
-    if self.closed:
-        return head + "closed)"
-    try:
-        shown = [f"{_short(k)}: {_short(v)}" for k, v in itertools.islice(EMDict.items(self), _SHOWN)]
-    except ClosedError:  # by another thread, or by a fork
-        return head + "closed)"
-    except Exception:
-        return head + f"{EMDict.__len__(self)} entries)"
-    if EMDict.__len__(self) > len(shown):
-        shown.append("...")
-    return head + "{" + ", ".join(shown) + "})"
+    return _support.describe(self, EMDict, _entries, "{}", "entries")
+
+
+def _stored(self, key):
+    """self[key], but KeyError where only __missing__() has an answer, as in dict."""
+    if hasattr(type(self), "__missing__") and key not in self:
+        raise KeyError(key)
+    return self[key]
 
 
 def generic_get(self, key, default=None):
     try:
-        return self[key]
+        return _stored(self, key)
     except KeyError:
         return default
 
@@ -262,7 +253,7 @@ def generic_get_many(self, keys, default=None):
 
 def generic_pop(self, key, *default):
     try:
-        value = self[key]
+        value = _stored(self, key)
     except KeyError:
         if not default:
             raise
@@ -281,7 +272,7 @@ def generic_popitem(self):
 
 def generic_setdefault(self, key, default=None):
     try:
-        return self[key]
+        return _stored(self, key)
     except KeyError:
         self[key] = default
     return default

@@ -5,10 +5,11 @@ import datetime
 import typing
 import weakref
 
-from ._core import EMDict, EMList, StoreHandle
+from ._core import EMDeque, EMDict, EMList, EMSet, StoreHandle
+from ._counting import EMCounter, EMDefaultDict
 from ._errors import ClosedError
 
-TYPES = {"dict": EMDict, "list": EMList}
+TYPES = {"dict": EMDict, "list": EMList, "set": EMSet, "deque": EMDeque}
 
 
 class Store(StoreHandle):
@@ -30,10 +31,10 @@ class Store(StoreHandle):
     ['calls', 'trace']
     """
 
-    def _handle(self, cls, name):
+    def _handle(self, cls, name, *arguments):
         if not isinstance(name, str):
             raise TypeError(f"the name of a container is a str, not {type(name).__name__}")
-        handle = cls._open_in(self, name)
+        handle = cls._open_in(self, name, *arguments)
         self._handles[id(handle)] = handle
         return handle
 
@@ -70,6 +71,55 @@ class Store(StoreHandle):
         1
         """
         return self._handle(EMList, name)
+
+    def set(self, name):
+        """Open the EMSet of this name, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.set("seen").add(1)
+        ...     1 in store["seen"]
+        True
+        """
+        return self._handle(EMSet, name)
+
+    def deque(self, name, *, maxlen=None):
+        """Open the EMDeque of this name, created with this maxlen if there is none; otherwise as dict().
+
+        FormatError if there is one that has another maxlen than the one given.
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.deque("last", maxlen=2).extend("abc")
+        ...     list(store["last"])
+        ['b', 'c']
+        """
+        return self._handle(EMDeque, name, maxlen)
+
+    def counter(self, name):
+        """Open the EMDict of this name as an EMCounter, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.counter("letters").update("abca")
+        ...     store["letters"]["a"]
+        2
+        """
+        return self._handle(EMCounter, name)
+
+    def defaultdict(self, name, default_factory=None):
+        """Open the EMDict of this name as an EMDefaultDict, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     calls = store.defaultdict("calls", int)
+        ...     calls["main"] += 1
+        ...     store["calls"]["main"]
+        1
+        """
+        handle = self._handle(EMDefaultDict, name)
+        handle.default_factory = default_factory
+        return handle
 
     def _find(self, name):
         try:

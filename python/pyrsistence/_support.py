@@ -1,7 +1,13 @@
 """What the containers share and Python says best."""
 
 import contextlib
+import itertools
 import typing
+
+from ._errors import ClosedError
+
+_SHOWN = 5  # entries in a repr
+_SHOWN_LENGTH = 200  # characters of each object in a repr
 
 
 class Info(typing.NamedTuple):
@@ -61,6 +67,33 @@ def edit_item(self, index):
     value = self[index]
     yield value
     self[index] = value
+
+
+def short(value):
+    """A repr of bounded length."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 3] + "..."
+
+
+def describe(self, cls, entries, brackets, unit, end=""):
+    """A repr that reads a few entries at most, and never raises on their account.
+
+    entries: called with `self`; an iterator over the text of each entry.
+    """
+    head = f"{type(self).__name__}({self.path!r}, "
+    if self.closed:
+        return head + "closed)"
+    count = "?"
+    try:
+        count = cls.__len__(self)
+        shown = list(itertools.islice(entries(self), _SHOWN))
+    except ClosedError:  # by another thread, or by a fork
+        return head + "closed)"
+    except Exception:
+        return head + f"{count} {unit})"
+    if count > len(shown):
+        shown.append(f"... {count} {unit}")
+    return head + brackets[0] + ", ".join(shown) + brackets[1] + end + ")"
 
 
 def add_methods(cls, methods):

@@ -11,14 +11,14 @@ storage::ContainerType type_of(std::uint8_t type) { return static_cast<storage::
 
 }  // namespace
 
-Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options)
+Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare)
     : Handle(path, options), name_(options.name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_, snapshot_.get());
+    id_ = store().open_container(type_of(type), name_, !read_only_, snapshot_.get(), prepare);
 }
 
-Container::Container(std::uint8_t type, const Handle& where, std::string_view name)
+Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare)
     : Handle(where, Time::same), name_(name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_, snapshot_.get());
+    id_ = store().open_container(type_of(type), name_, !read_only_, snapshot_.get(), prepare);
 }
 
 Container::Container(const Container& live, Time time) : Handle(live, time), id_(live.id_), name_(live.name_) {}

@@ -17,7 +17,6 @@ using containers::DictRoot;
 using containers::find_entry;
 using containers::FoundEntry;
 using containers::value_of;
-using storage::ContainerType;
 using storage::ReadStep;
 using storage::WriteStep;
 using structures::Record;
@@ -50,6 +49,9 @@ private:
     std::size_t count_;
 };
 
+static_assert(static_cast<int>(DictType::dict) == static_cast<int>(storage::ContainerType::dict));
+static_assert(static_cast<int>(DictType::set) == static_cast<int>(storage::ContainerType::set));
+
 /// Under the next id.
 void add_entry(WriteStep& step, ContainerId container, FoundEntry& found, std::uint64_t hash, Bytes entry) {
     containers::commit_add(step, container, DictRoot::next_id(step.root(container)), found, hash, entry);
@@ -57,11 +59,11 @@ void add_entry(WriteStep& step, ContainerId container, FoundEntry& found, std::u
 
 }  // namespace
 
-RawDict::RawDict(const std::filesystem::path& path, const Options& options)
-    : Container(static_cast<std::uint8_t>(ContainerType::dict), path, options) {}
+RawDict::RawDict(const std::filesystem::path& path, const Options& options, DictType type)
+    : Container(static_cast<std::uint8_t>(type), path, options) {}
 
-RawDict::RawDict(const Handle& where, std::string_view name)
-    : Container(static_cast<std::uint8_t>(ContainerType::dict), where, name) {}
+RawDict::RawDict(const Handle& where, std::string_view name, DictType type)
+    : Container(static_cast<std::uint8_t>(type), where, name) {}
 
 RawDict::RawDict(const RawDict& live, Time time) : Container(live, time) {}
 

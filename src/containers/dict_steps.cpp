@@ -80,7 +80,9 @@ void apply(WriteStep& step, const LoggedOp& op) {
 }
 
 [[maybe_unused]] const bool registered = [] {
-    storage::Store::set_methods(ContainerType::dict, {&apply, &clear_dict});
+    for (const ContainerType type : {ContainerType::dict, ContainerType::set}) {
+        storage::Store::set_methods(type, {&apply, &clear_dict});
+    }
     return true;
 }();
 

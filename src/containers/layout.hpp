@@ -10,6 +10,23 @@ namespace pyrsistence::containers {
 /// Every container keeps its entries in a Tree whose RootField is the first field.
 inline constexpr std::size_t kEntriesField = storage::RootPage::kFields;
 
+/// How the Tree of a type is ordered: dicts and sets have the fields of DictRoot, lists and deques those of ListRoot.
+/// Nothing if there is no such type.
+inline std::optional<structures::Tree::Key> order_of(storage::ContainerType type) {
+    switch (type) {
+        case storage::ContainerType::dict:
+        case storage::ContainerType::set: return structures::Tree::Key::id;
+        case storage::ContainerType::list:
+        case storage::ContainerType::deque: return structures::Tree::Key::rank;
+    }
+    return std::nullopt;
+}
+/// The entries of a container of any type. REQUIRES: order_of(type).
+template <class Root>
+structures::Tree entries_of(storage::Pager& pager, Root* root) {
+    return {pager, root + kEntriesField, *order_of(storage::RootPage::type(root))};
+}
+
 struct DictRoot {
     static constexpr std::size_t kEntries = kEntriesField;
     static constexpr std::size_t kIndex = kEntries + structures::RootField::kSize;
@@ -36,12 +53,19 @@ struct DictRoot {
 
 struct ListRoot {
     static constexpr std::size_t kItems = kEntriesField;
+    static constexpr std::size_t kLimit = kItems + structures::RootField::kSize;  ///< u64: most items + 1; 0: no limit
     static structures::Tree items(storage::Pager& pager, const std::byte* root) {
         return {pager, root + kItems, structures::Tree::Key::rank};
     }
     static structures::Tree items(storage::Pager& pager, std::byte* root) {
         return {pager, root + kItems, structures::Tree::Key::rank};
     }
+    static std::optional<std::uint64_t> limit(const std::byte* root) {
+        const auto field = codec::load<std::uint64_t>(root + kLimit);
+        if (field == 0) return std::nullopt;
+        return field - 1;
+    }
+    static void set_limit(std::byte* root, std::uint64_t limit) { codec::store<std::uint64_t>(root + kLimit, limit + 1); }
 };
 
 /// Moves a container's pages and extents from `limit` on to places before it, in steps of its own.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <functional>
 
 #include "containers/layout.hpp"
 #include "containers/payload.hpp"
@@ -22,6 +23,9 @@ using storage::WriteStep;
 using structures::Record;
 using structures::RootField;
 using structures::Tree;
+
+static_assert(static_cast<int>(ListType::list) == static_cast<int>(ContainerType::list));
+static_assert(static_cast<int>(ListType::deque) == static_cast<int>(ContainerType::deque));
 
 constexpr std::size_t kMostAppended = 256;  ///< with one descent of the tree
 
@@ -58,6 +62,20 @@ void reverse(WriteStep& step, ContainerId container) {
     std::memcpy(root, fresh, sizeof fresh);
 }
 
+/// Records move with their extents. From the end to the front, or the other way round where that is shorter.
+void rotate(WriteStep& step, ContainerId container, std::uint64_t count) {
+    const std::uint64_t size = size_of(step, container);
+    if (size < 2) return;
+    count %= size;
+    const bool backward = count > size / 2;
+    for (std::uint64_t left = backward ? size - count : count; left > 0; --left) {
+        step.next();
+        Tree tree = items(step, container);
+        const structures::TakenRecord taken = tree.take(backward ? 0 : size - 1);
+        tree.insert(backward ? size - 1 : 0, taken.record());
+    }
+}
+
 void apply(WriteStep& step, const LoggedOp& op) {
     containers::Operands operands(op);
     switch (static_cast<ListOp>(op.op)) {
@@ -78,6 +96,10 @@ void apply(WriteStep& step, const LoggedOp& op) {
         }
         case ListOp::reverse:
             return reverse(step, op.container);
+        case ListOp::rotate:
+            return rotate(step, op.container, operands.u48());
+        case ListOp::limit:
+            return ListRoot::set_limit(step.change(op.container), operands.u64());
         case ListOp::clear:
             return items(step, op.container).clear();
     }
@@ -85,7 +107,9 @@ void apply(WriteStep& step, const LoggedOp& op) {
 }
 
 [[maybe_unused]] const bool registered = [] {
-    storage::Store::set_methods(ContainerType::list, {&apply, [](WriteStep& step, ContainerId id) { items(step, id).clear(); }});
+    for (const ContainerType type : {ContainerType::list, ContainerType::deque}) {
+        storage::Store::set_methods(type, {&apply, [](WriteStep& step, ContainerId id) { items(step, id).clear(); }});
+    }
     return true;
 }();
 
@@ -168,6 +192,15 @@ bool holds(const Tree& tree, std::span<const Bytes> items) {
     return same;
 }
 
+/// For a new deque.
+std::function<void(WriteStep&, ContainerId)> with_limit(ListType type, std::optional<std::uint64_t> max_size) {
+    if (type != ListType::deque || !max_size) return {};
+    return [limit = *max_size](WriteStep& step, ContainerId id) {
+        ListRoot::set_limit(step.change(id), limit);
+        step.commit(record_header(ListOp::limit, id).u64(limit));
+    };
+}
+
 /// Upper bound of what logging the items takes.
 std::size_t logged_size(std::span<const Bytes> items) {
     std::size_t size = 0;
@@ -177,13 +210,28 @@ std::size_t logged_size(std::span<const Bytes> items) {
 
 }  // namespace
 
-RawList::RawList(const std::filesystem::path& path, const Options& options)
-    : Container(static_cast<std::uint8_t>(ContainerType::list), path, options) {}
+RawList::RawList(const std::filesystem::path& path, const Options& options, ListType type)
+    : Container(static_cast<std::uint8_t>(type), path, options, with_limit(type, options.max_size)) {
+    if (type == ListType::deque) find_limit(options.max_size);
+}
 
-RawList::RawList(const Handle& where, std::string_view name)
-    : Container(static_cast<std::uint8_t>(ContainerType::list), where, name) {}
+RawList::RawList(const Handle& where, std::string_view name, ListType type, std::optional<std::uint64_t> max_size)
+    : Container(static_cast<std::uint8_t>(type), where, name, with_limit(type, max_size)) {
+    if (type == ListType::deque) find_limit(max_size);
+}
 
-RawList::RawList(const RawList& live, Time time) : Container(live, time) {}
+RawList::RawList(const RawList& live, Time time) : Container(live, time), max_size_(live.max_size_) {}
+
+void RawList::find_limit(std::optional<std::uint64_t> expected) {
+    {
+        const ReadStep step = reading();
+        max_size_ = ListRoot::limit(step.root(id_));
+        step.finish();
+    }
+    if (!expected || expected == max_size_) return;
+    throw FormatError(path().string() + " holds a deque of " + (max_size_ ? "at most " + std::to_string(*max_size_) : "any number of") +
+                      " items, not of at most " + std::to_string(*expected) + "; open it without saying how many");
+}
 
 bool RawList::get(Rank rank, Buffer& item) const {
     const ReadStep step = reading();
@@ -203,12 +251,33 @@ bool RawList::set(Rank rank, Bytes item) {
     return true;
 }
 
-void RawList::append(Bytes item) { insert(UINT64_MAX, item); }
+void RawList::append(Bytes item) {
+    if (max_size_) return push(false, item);
+    insert(UINT64_MAX, item);
+}
 
-void RawList::insert(Rank rank, Bytes item) {
+void RawList::prepend(Bytes item) {
+    if (max_size_) return push(true, item);
+    insert(0, item);
+}
+
+/// Where there is a limit.
+void RawList::push(bool front, Bytes item) {
+    if (max_size_ == 0) return (void)writable_store();
+    WriteStep step(writable_store(), logged_size({&item, 1}) + RecordHeader::kMaxSize, WriteStep::Kind::batch);
+    const std::uint64_t size = size_of(step, id_);
+    if (size >= *max_size_) commit_erase(step, id_, front ? size - 1 : 0, 1, 1);
+    step.next();
+    commit_insert(step, id_, front ? 0 : size_of(step, id_), item);
+    step.commit_batch();
+}
+
+bool RawList::insert(Rank rank, Bytes item) {
     WriteStep step(writable_store());
     const std::uint64_t size = size_of(step, id_);
+    if (max_size_ && size >= *max_size_) return false;
     commit_insert(step, id_, std::min(rank.in(size, 0), size), item);
+    return true;
 }
 
 bool RawList::erase(Rank rank) {
@@ -273,6 +342,15 @@ bool RawList::exchange(std::span<const Bytes> before, std::span<const Bytes> aft
     if (!holds(ListRoot::items(step.pager(), step.root(id_)), before)) return false;
     commit_replace(step, id_, 0, before.size(), after);
     return true;
+}
+
+void RawList::rotate(std::int64_t steps) {
+    WriteStep step(writable_store());
+    const auto size = static_cast<std::int64_t>(size_of(step, id_));
+    if (size < 2 || steps % size == 0) return;
+    const auto count = static_cast<std::uint64_t>((steps % size + size) % size);
+    pyrsistence::rotate(step, id_, count);
+    step.commit(record_header(ListOp::rotate, id_).u48(count));
 }
 
 void RawList::reverse() {

@@ -18,6 +18,8 @@ enum class ListOp : std::uint8_t {
     erase_slice = 18,  ///< u48 first, u48 step, u48 count
     reverse = 19,
     clear = 20,
+    rotate = 21,  ///< u48: how many items go one by one from the end to the front
+    limit = 22,   ///< u64: most items, of a deque
 };
 
 template <class ContainerOp>

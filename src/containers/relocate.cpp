@@ -9,24 +9,20 @@ namespace pyrsistence::containers {
 
 namespace {
 
-using storage::ContainerType;
-
 constexpr unsigned kLeavesPerStep = 8;  // within Pager::kStepFrames, at any height
 
 /// Copies extents of one leaf to lower places; ranks may have changed meanwhile, contents not.
 void move_extents(storage::Store& store, ContainerId id, const std::vector<std::uint64_t>& ranks, PageId limit) {
     for (const std::uint64_t rank : ranks) {
         storage::WriteStep step(store);
-        const bool by_id = storage::RootPage::type(step.root(id)) == ContainerType::dict;
-        const auto key = by_id ? structures::Tree::Key::id : structures::Tree::Key::rank;
-        const structures::Tree tree(step.pager(), step.root(id) + kEntriesField, key);
+        const structures::Tree tree = entries_of(step.pager(), step.root(id));
         if (rank >= tree.size()) return;
         const structures::Record record = tree.at(rank);
         if (!record.external || !structures::Tree::beyond(record, limit)) continue;
         Buffer copy;
         copy.append(tree.resolve(record));
         const Payload payload(step, copy);
-        structures::Tree(step.pager(), step.change(id) + kEntriesField, key).replace(rank, payload.record());
+        entries_of(step.pager(), step.change(id)).replace(rank, payload.record());
         step.commit_moved();
     }
 }
@@ -38,9 +34,7 @@ void relocate_entries(storage::Store& store, ContainerId id, PageId limit, const
         {
             storage::WriteStep step(store);
             std::byte* root = step.change(id);
-            const bool by_id = storage::RootPage::type(root) == ContainerType::dict;
-            structures::Tree tree(step.pager(), root + kEntriesField,
-                                  by_id ? structures::Tree::Key::id : structures::Tree::Key::rank);
+            structures::Tree tree = entries_of(step.pager(), root);
             for (unsigned i = 0; i < kLeavesPerStep && rank < tree.size(); ++i) {
                 rank = tree.relocate(rank, limit, [&](std::uint64_t at, const structures::Record&) { extents.push_back(at); });
             }
@@ -69,11 +63,11 @@ void relocate_index(storage::Store& store, ContainerId id, PageId limit) {
 void relocate(storage::Store& store, ContainerId id, PageId limit, const Progress& progress) {
     try {
         relocate_entries(store, id, limit, progress);
-        const bool dict = [&] {
+        const auto order = [&] {
             const storage::ReadStep step(store);
-            return storage::RootPage::type(step.root(id)) == ContainerType::dict;
+            return order_of(storage::RootPage::type(step.root(id)));
         }();
-        if (dict) relocate_index(store, id, limit);
+        if (order == structures::Tree::Key::id) relocate_index(store, id, limit);
     } catch (const ClosedError&) {
         (void)storage::ReadStep(store);  // closed; else only the container was removed meanwhile
     }

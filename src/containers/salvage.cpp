@@ -31,15 +31,15 @@ constexpr std::size_t kMostLateBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostVersions = 4;             ///< of a container that was found, to choose from
 constexpr EntryId kMostId = EntryId{1} << 47;        ///< more are not kept as they are
 
-bool known(ContainerType type) { return type == ContainerType::dict || type == ContainerType::list; }
+bool known(ContainerType type) { return order_of(type).has_value(); }
+bool is_list(ContainerType type) { return order_of(type) == Tree::Key::rank; }
 
 std::string called(std::string_view name) {
     return name.empty() ? "the container" : "container '" + std::string(name) + "'";
 }
 
 structures::Verified visit_entries(Pager& pager, const std::byte* root, Verification& out, const VisitEntry& visit) {
-    const Tree::Key key = RootPage::type(root) == ContainerType::dict ? Tree::Key::id : Tree::Key::rank;
-    return structures::verify_tree(pager, root + kEntriesField, key, out, visit);
+    return structures::verify_tree(pager, root + kEntriesField, *order_of(RootPage::type(root)), out, visit);
 }
 
 /// The value of an operation, whose fixed operands have been taken.
@@ -99,7 +99,8 @@ void Salvage::copy(Pager& from, const CatalogRoot& catalog) {
 }
 
 void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root, Verification& out) {
-    Copied* const target = begin(id, RootPage::type(root), RootPage::name(root));
+    const ContainerType type = RootPage::type(root);
+    Copied* const target = begin(id, type, RootPage::name(root), is_list(type) ? ListRoot::limit(root) : std::nullopt);
     if (target == nullptr) return;
     std::uint64_t taken = 0;
     const auto take = [&](std::uint64_t key, Bytes bytes) {
@@ -113,7 +114,8 @@ void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root,
 }
 
 /// Null if there is no such type.
-Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_view name) {
+Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_view name,
+                                std::optional<std::uint64_t> limit) {
     if (!known(type)) {
         leave_out(called(name) + " of unknown type " + std::to_string(int(type)));
         return nullptr;
@@ -123,8 +125,8 @@ Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_
         return nullptr;
     }
     Copied target{.name = std::string(name), .type = type};
+    if (is_list(type)) target.list = std::make_unique<RawList>(*store_, name, static_cast<ListType>(type), limit);
     target.id = engine_->open_container(type, name, true);
-    if (type == ContainerType::list) target.list = std::make_unique<RawList>(*store_, name);
     return &(copied_[id] = std::move(target));
 }
 
@@ -265,6 +267,7 @@ void Salvage::add_late() {
 }
 
 void Salvage::replay_list(Copied& target, const LoggedOp& op, Pager& from) {
+    if (static_cast<ListOp>(op.op) == ListOp::limit) return set_limit(target, Operands(op).u64());
     const bool anew = static_cast<ListOp>(op.op) == ListOp::clear;
     if (anew) target.list->clear();
     if (anew || !target.complete) {
@@ -275,11 +278,21 @@ void Salvage::replay_list(Copied& target, const LoggedOp& op, Pager& from) {
     Operands operands(op);
     if (static_cast<ListOp>(op.op) == ListOp::reverse) return target.list->reverse();
     const std::uint64_t rank = operands.u48();
-    if (static_cast<ListOp>(op.op) == ListOp::insert) return target.list->insert(rank, value_of(op, operands, from));
+    if (static_cast<ListOp>(op.op) == ListOp::rotate) return target.list->rotate(static_cast<std::int64_t>(rank));
+    if (static_cast<ListOp>(op.op) == ListOp::insert) return (void)target.list->insert(rank, value_of(op, operands, from));
     if (static_cast<ListOp>(op.op) == ListOp::set) return (void)target.list->set(rank, value_of(op, operands, from));
     if (static_cast<ListOp>(op.op) != ListOp::erase_slice) storage::bad_record();
     const std::uint64_t stride = operands.u48();
     target.list->erase_slice(rank, std::max<std::uint64_t>(stride, 1), operands.u48());
+}
+
+void Salvage::set_limit(Copied& target, std::uint64_t limit) {
+    {
+        WriteStep step(*engine_);
+        ListRoot::set_limit(step.change(target.id), limit);
+        step.commit(record_header(ListOp::limit, target.id).u64(limit));
+    }
+    target.list = std::make_unique<RawList>(*store_, target.name, static_cast<ListType>(target.type));
 }
 
 // --- the end

@@ -55,7 +55,8 @@ private:
     using Late = std::map<std::pair<ContainerId, EntryId>, std::vector<std::byte>>;
 
     void copy_container(storage::Pager& from, ContainerId id, const std::byte* root, storage::Verification& out);
-    Copied* begin(ContainerId id, storage::ContainerType type, std::string_view name);
+    Copied* begin(ContainerId id, storage::ContainerType type, std::string_view name,
+                  std::optional<std::uint64_t> limit = {});
     const std::byte* best_version(storage::Pager& from, std::span<const storage::FoundRoot> versions) const;
     void add(ContainerId container, EntryId id, Bytes entry);
     bool has(ContainerId container, EntryId id) const;
@@ -63,6 +64,7 @@ private:
     void replay(const storage::LoggedOp& op, storage::Pager& from);
     void replay_dict(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void replay_list(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
+    void set_limit(Copied& target, std::uint64_t limit);
     void replay_replacement(Copied& target, EntryId id, Bytes entry);
     /// Of one entry, or of all.
     void forget_late(const Copied& target, std::optional<EntryId> id = {});

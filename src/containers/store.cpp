@@ -4,22 +4,10 @@
 
 namespace pyrsistence {
 
-namespace {
-
-std::string name_of(storage::ContainerType type) {
-    switch (type) {
-        case storage::ContainerType::dict: return "dict";
-        case storage::ContainerType::list: return "list";
-    }
-    return "type " + std::to_string(int(type));
-}
-
-}  // namespace
-
 std::vector<Store::Entry> Store::containers() const {
     std::vector<Entry> all;
     for (const storage::ContainerEntry& one : store().containers(snapshot_.get())) {
-        all.push_back({one.name, name_of(one.type)});
+        all.push_back({one.name, storage::name_of(one.type)});
     }
     return all;
 }
@@ -27,7 +15,7 @@ std::vector<Store::Entry> Store::containers() const {
 std::optional<std::string> Store::type_of(std::string_view name) const {
     const auto found = store().find_container(name, snapshot_.get());
     if (!found) return std::nullopt;
-    return name_of(found->type);
+    return storage::name_of(found->type);
 }
 
 bool Store::remove(std::string_view name) { return writable_store().remove_container(name); }

@@ -237,17 +237,26 @@ void DictVerification::bad_slot(PageId bucket, EntryId id, const char* what) {
     out_.fault(bucket, "the index names entry " + std::to_string(id) + ", " + what);
 }
 
+void verify_list(Pager& pager, const std::byte* root, Verification& out) {
+    out.enter(Part::entries);
+    const auto ignore = [](std::uint64_t, Bytes) {};
+    const std::uint64_t count = structures::verify_tree(pager, root + ListRoot::kItems, Tree::Key::rank, out, ignore).entries;
+    out.count_entries(count);
+    if (const auto limit = ListRoot::limit(root); limit && count > *limit) {
+        out.fault(0, std::to_string(count) + " items in a deque of at most " + std::to_string(*limit));
+    }
+}
+
 }  // namespace
 
 void verify_container(Pager& pager, const std::byte* root, std::uint64_t hash_seed, Verification& out) {
     switch (storage::RootPage::type(root)) {
-        case ContainerType::dict: return DictVerification(pager, root, hash_seed, out).run();
+        case ContainerType::dict:
+        case ContainerType::set: return DictVerification(pager, root, hash_seed, out).run();
         case ContainerType::list:
+        case ContainerType::deque:
             out.enter(Part::entries);
-            out.count_entries(structures::verify_tree(pager, root + ListRoot::kItems, Tree::Key::rank, out,
-                                                      [](std::uint64_t, Bytes) {})
-                                  .entries);
-            return;
+            return verify_list(pager, root, out);
     }
     out.lose_pages();
     out.fault(0, "a container of unknown type " + std::to_string(storage::page_level(root)));

@@ -27,6 +27,16 @@ void Catalog::validate(const std::byte* page, PageId id, PageId page_count) {
     if (!good) throw CorruptionError("page " + std::to_string(id) + " of data: a damaged catalog page");
 }
 
+std::string name_of(ContainerType type) {
+    switch (type) {
+        case ContainerType::dict: return "dict";
+        case ContainerType::list: return "list";
+        case ContainerType::set: return "set";
+        case ContainerType::deque: return "deque";
+    }
+    return "type " + std::to_string(int(type));
+}
+
 std::string_view RootPage::name(const std::byte* page) {
     return as_text({page + kNameSize + 2, codec::load<std::uint16_t>(page + kNameSize)});
 }

@@ -4,13 +4,17 @@
 // A view over the pager, used under the store's lock; writing REQUIRES Pager::reserve().
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "storage/meta.hpp"
 
 namespace pyrsistence::storage {
 
-enum class ContainerType : std::uint8_t { dict = 1, list = 2 };
+enum class ContainerType : std::uint8_t { dict = 1, list = 2, set = 3, deque = 4 };
+
+/// Its name in interfaces and messages: "dict"; "type 9" for one that is not known.
+std::string name_of(ContainerType type);
 
 /// A container's root page: the type is the page's level; the containers' own fields lie in
 /// bytes 16..239, the name behind them.

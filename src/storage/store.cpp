@@ -117,17 +117,19 @@ void Store::sync() {
 // --- containers and figures
 
 ContainerId Store::open_container(ContainerType type, std::string_view name, bool may_create,
-                                  const Snapshot* at) {
+                                  const Snapshot* at, const Prepare& prepare) {
     require_name(name);
     if (const auto found = find_container(name, at)) return require_type(*found, type);
     if (!may_create || at) {
         throw NotFoundError(path_.string() + " holds no container '" + std::string(name) + "'");
     }
-    WriteStep step(*this, name.size() + 1);
+    WriteStep step(*this, name.size() + kLogInlineLimit, prepare ? WriteStep::Kind::batch : WriteStep::Kind::single);
     // Another thread may have been faster.
     if (const auto found = find(name, catalog_)) return require_type(*found, type);
     const ContainerId id = step.create(type, name);
     step.commit(RecordHeader(Op::create, id).u8(static_cast<std::uint8_t>(type)), as_bytes(name));
+    if (prepare) prepare(step, id);
+    step.commit_batch();
     return id;
 }
 
@@ -139,11 +141,8 @@ void Store::require_name(std::string_view name) const {
 
 ContainerId Store::require_type(const ContainerEntry& found, ContainerType type) const {
     if (found.type == type) return found.id;
-    constexpr const char* kNames[] = {"nothing", "a dict", "a list"};
-    const auto index = static_cast<std::size_t>(found.type);
     const std::string what = found.name.empty() ? " holds " : " holds under '" + found.name + "' ";
-    throw FormatError(path_.string() + what + (index < std::size(kNames) ? kNames[index] : "another type") +
-                      ", not " + kNames[static_cast<std::size_t>(type)]);
+    throw FormatError(path_.string() + what + "a " + name_of(found.type) + ", not a " + name_of(type));
 }
 
 std::optional<ContainerEntry> Store::find(std::string_view name, const CatalogRoot& root) const {

@@ -106,10 +106,12 @@ public:
     std::uint64_t hash_seed() const noexcept { return hash_seed_; }
 
     // --- containers
+    /// Gives a new container what it is to have from the beginning, and commits records that say so.
+    using Prepare = std::function<void(WriteStep&, ContainerId)>;
     /// The container with this name and type, created if missing and `may_create`.
     /// Throws FormatError if it is of another type, NotFoundError if there is none.
     ContainerId open_container(ContainerType type, std::string_view name, bool may_create,
-                               const Snapshot* at = nullptr);
+                               const Snapshot* at = nullptr, const Prepare& prepare = {});
     std::optional<ContainerEntry> find_container(std::string_view name, const Snapshot* at = nullptr);
     std::vector<ContainerEntry> containers(const Snapshot* at = nullptr);
     /// False if there is none. Takes time in proportion to its pages.

@@ -5,6 +5,7 @@
 // Functions that change pages REQUIRE Pager::reserve() since the step began.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <initializer_list>
@@ -112,6 +113,10 @@ public:
         });
         path.bounds = bounds;
         return path;
+    }
+    /// Whether the path leads to the first leaf of all.
+    static bool is_first(const Path& path) {
+        return std::all_of(path.steps.begin(), path.steps.begin() + path.height, [](const Path::Step& step) { return step.index == 0; });
     }
     /// Moves to the next leaf; false at the end.
     bool next_leaf(Path& path) const {

@@ -239,8 +239,8 @@ void Tree::start_leaf(Path& path, EntryId base, const Record& record) {
     spine_.insert_leaf(path, right_id, base, 1);
 }
 
-/// Splits the leaf around a record that does not fit. Appending leaves the old leaf full;
-/// otherwise the bytes are halved. place() has counted the record already.
+/// Splits the leaf around a record that does not fit. Appending to the tree, or inserting before all of it, leaves the
+/// old records together; otherwise the bytes are halved. place() has counted the record already.
 void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
     std::byte* left = spine_.writable_leaf(path);
     if (insert && slot == Leaf::slots(left)) {
@@ -257,7 +257,9 @@ void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
     unsigned keep = 0;
     std::size_t bytes = 0, total = 0;
     for (unsigned i = 0; i < count; ++i) total += Leaf::kSlot + item(i).stored.size();
-    while (keep + 1 < count && bytes < total / 2) bytes += Leaf::kSlot + item(keep++).stored.size();
+    const bool before_all = insert && slot == 0 && spine_.is_first(path);
+    if (before_all) keep = 1;
+    while (!before_all && keep + 1 < count && bytes < total / 2) bytes += Leaf::kSlot + item(keep++).stored.size();
     PageId right_id;
     std::byte* right = spine_.pager().allocate(storage::PageKind::leaf, 0, right_id);
     const EntryId base = key_ == Key::id ? Leaf::base(copy) + keep : 0;
@@ -293,9 +295,19 @@ std::uint64_t Tree::erase_some(std::uint64_t rank, std::uint64_t count) {
     return some;
 }
 
-void Tree::erase_slots(Path& path, unsigned slot, unsigned count) {
+TakenRecord Tree::take(std::uint64_t rank) {
+    Path path = spine_.to_rank(rank);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const unsigned slot = checked_slot(leaf, path.leaf, rank);
+    const TakenRecord taken(Leaf::record(leaf, slot));
+    if (taken.record().external) RootField::add_extents(spine_.root(), std::uint64_t{0} - 1);
+    erase_slots(path, slot, 1, false);
+    return taken;
+}
+
+void Tree::erase_slots(Path& path, unsigned slot, unsigned count, bool release_extents) {
     std::byte* leaf = spine_.writable_leaf(path);
-    for (unsigned i = slot; i < slot + count; ++i) release_extent(Leaf::record(leaf, i));
+    for (unsigned i = slot; release_extents && i < slot + count; ++i) release_extent(Leaf::record(leaf, i));
     spine_.add_entries(path, std::uint64_t{0} - count);
     if (key_ == Key::id) {
         Leaf::fill(leaf, slot, {});

@@ -20,6 +20,20 @@ namespace pyrsistence::structures {
 /// Called with an entry's id or rank, and its bytes.
 using VisitEntry = std::function<void(std::uint64_t key, Bytes entry)>;
 
+/// A record that belongs to no tree.
+class TakenRecord {
+public:
+    explicit TakenRecord(const Record& record) : size_(record.stored.size()), external_(record.external) {
+        std::memcpy(bytes_, record.stored.data(), size_);
+    }
+    Record record() const { return {{bytes_, size_}, external_}; }
+
+private:
+    std::byte bytes_[SlottedLeaf::kMaxRecord];
+    std::size_t size_;
+    bool external_;
+};
+
 class Tree {
     using Leaf = SlottedLeaf;
 
@@ -73,6 +87,8 @@ public:
     /// Erases up to `count` entries from `rank` on, as many as lie in one leaf, and returns how many
     /// those were; a longer range takes several steps. REQUIRES: rank < size(), count > 0.
     std::uint64_t erase_some(std::uint64_t rank, std::uint64_t count);
+    /// Erases an entry and copies its record, which keeps its extent. REQUIRES: rank < size().
+    TakenRecord take(std::uint64_t rank);
     /// Gives every page and extent back. O(pages / 200), or O(pages) if there are extents.
     void clear();
 
@@ -101,7 +117,7 @@ private:
     void split(Path& path, unsigned slot, const Record& record, bool insert);
     void start_leaf(Path& path, EntryId base, const Record& record);
     void append_id(Path& path, EntryId id, const Record& record);
-    void erase_slots(Path& path, unsigned slot, unsigned count);
+    void erase_slots(Path& path, unsigned slot, unsigned count, bool release_extents = true);
     void trim_holes(std::byte* leaf);
     void merge_if_small(const Path& path);
     void release_extent(const Record& record);

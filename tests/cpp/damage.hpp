@@ -103,8 +103,8 @@ public:
             Page root = read(id);
             list<true>(*pager, root.data() + containers::kEntriesField, storage::PageKind::leaf, map.inner, map.leaves);
             using Root = containers::DictRoot;
+            if (containers::order_of(storage::RootPage::type(root.data())) != structures::Tree::Key::id) continue;
             list<false>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);
-            if (storage::RootPage::type(root.data()) != storage::ContainerType::dict) continue;
             list<false>(*pager, root.data() + Root::kDelta, storage::PageKind::bucket, map.hash_inner, map.delta);
             list<false>(*pager, root.data() + Root::kFilter, storage::PageKind::filter, map.hash_inner, map.filter);
         }

@@ -13,6 +13,8 @@ namespace {
 using Edges = pyrsistence::Dict<std::pair<std::int64_t, std::int64_t>, std::map<std::string, double>>;
 using Names = pyrsistence::List<std::string>;
 using Weights = pyrsistence::Dict<double, int>;
+using Seen = pyrsistence::Set<std::string>;
+using Last = pyrsistence::Deque<int>;
 
 void write(const std::string& directory) {
     Edges edges(directory + "/edges");
@@ -23,6 +25,10 @@ void write(const std::string& directory) {
         names.push_back("n" + std::to_string(i));
         weights[i / 2.0] = i;
     }
+    Seen seen(directory + "/seen");
+    Last last(directory + "/last", {.max_size = 3});
+    for (const char* name : {"b", "a", "b"}) seen.insert(name);
+    for (int i = 0; i < 5; ++i) last.push_front(i);
     edges.erase({3, -3});
     names[1] = "\xC3\xA9t\xC3\xA9";
     names.insert(0, std::string(100'000, 'x'));
@@ -36,6 +42,8 @@ void read(const std::string& directory) {
     const Weights weights(directory + "/weights");
     for (const auto& [key, value] : weights) std::cout << key << ' ' << value << '\n';
     std::cout << weights.at(1.0) << '\n';
+    for (const std::string& name : Seen(directory + "/seen")) std::cout << name << '\n';
+    for (const int one : Last(directory + "/last")) std::cout << one << '\n';
 }
 
 }  // namespace

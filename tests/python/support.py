@@ -1,7 +1,9 @@
 """Helpers of the tests: operations as data, strict comparison, child processes, the scale."""
 
+import collections
 import contextlib
 import datetime
+import functools
 import math
 import operator
 import os
@@ -12,9 +14,27 @@ import sys
 import textwrap
 from pathlib import Path
 
-from pyrsistence import EMDict, EMList, Error
+from pyrsistence import EMCounter, EMDefaultDict, EMDeque, EMDict, EMList, EMSet, Error
 
-TYPES = {"dict": EMDict, "list": EMList}
+SHORT = 7  # maxlen of a short deque
+TYPES = {
+    "dict": EMDict,
+    "list": EMList,
+    "set": EMSet,
+    "deque": EMDeque,
+    "short deque": functools.partial(EMDeque, maxlen=SHORT),
+    "counter": EMCounter,
+    "default dict": functools.partial(EMDefaultDict, int),
+}
+MODELS = {
+    "dict": dict,
+    "list": list,
+    "set": set,
+    "deque": collections.deque,
+    "short deque": functools.partial(collections.deque, maxlen=SHORT),
+    "counter": collections.Counter,
+    "default dict": functools.partial(collections.defaultdict, int),
+}
 SCALE = float(os.environ.get("PYRSISTENCE_TEST_SCALE") or 1)
 
 
@@ -41,7 +61,7 @@ def identical(a, b):
         return struct.pack("d", a) == struct.pack("d", b) or (math.isnan(a) and math.isnan(b))
     if isinstance(a, complex):
         return identical(a.real, b.real) and identical(a.imag, b.imag)
-    if isinstance(a, (list, tuple)):
+    if isinstance(a, (list, tuple, collections.deque)):
         return len(a) == len(b) and all(map(identical, a, b))
     if isinstance(a, dict):
         return len(a) == len(b) and all(map(identical, a.items(), b.items()))
@@ -61,13 +81,17 @@ def _description(member):
 
 def contents(container):
     """A built-in collection with everything that `container` holds."""
-    return list(container) if isinstance(container, (list, EMList)) else dict(container.items())
+    if isinstance(container, (list, EMList, collections.deque, EMDeque)):
+        return list(container)
+    return set(container) if isinstance(container, (set, EMSet)) else dict(container.items())
 
 
 def difference(found, expected):
     """None, or how two built-in collections differ; order counts in a dict too."""
     if len(found) != len(expected):
         return f"{len(found)} entries, {len(expected)} expected"
+    if isinstance(expected, set):
+        return None if identical(found, expected) else f"{_short(found)}, expected {_short(expected)}"
     if isinstance(expected, dict):
         found, expected = list(found.items()), list(expected.items())
     for i, (a, b) in enumerate(zip(found, expected)):
@@ -115,12 +139,16 @@ def _delete_while_iterating(target, fraction):
 def _append_while_iterating(target, value):
     """The end of an iterator is fixed when it is made; on the model, by a copy."""
     visited = []
-    for item in iter(target) if isinstance(target, EMList) else list(target):
+    for item in list(target) if isinstance(target, list) else iter(target):
         visited.append(item)
         target.append(value)
         if len(visited) > 100_000:
             break
     return visited
+
+
+def _count_one(target, key):
+    target[key] += 1
 
 
 def _in_place(function):
@@ -158,6 +186,20 @@ SPECIAL = {
     "imul": _in_place(operator.imul),
     "add": operator.add,
     "mul": operator.mul,
+    "and": operator.and_,
+    "rand": lambda target, other: other & target,
+    "sub": operator.sub,
+    "rsub": lambda target, other: other - target,
+    "xor": operator.xor,
+    "rxor": lambda target, other: other ^ target,
+    "iand": _in_place(operator.iand),
+    "isub": _in_place(operator.isub),
+    "ixor": _in_place(operator.ixor),
+    "elements": lambda target: list(target.elements()),
+    "count_one": _count_one,
+    "less_equal": lambda target, other: target <= other,
+    "greater": lambda target, other: target > other,
+    "greater_equal": lambda target, other: target >= other,
     "copy": lambda target: target.copy(),
     "less": lambda target, other: target < other,
     "update_keywords": lambda target, other: target.update(**other),
@@ -169,9 +211,11 @@ SPECIAL = {
 
 def plain(result):
     """The result as built-in objects that compare and travel between processes."""
-    if isinstance(result, (EMDict, EMList)):
+    if isinstance(result, (EMDict, EMList, EMSet, EMDeque)):
         with contextlib.closing(result):
             return contents(result)
+    if isinstance(result, (frozenset, collections.deque, dict)):
+        return {frozenset: set, collections.deque: list}.get(type(result), dict)(result)
     return result
 
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pyrsistence import EMDict, EMList
+from pyrsistence import EMDeque, EMDict, EMList, EMSet
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "build" / "libpyrsistence.a"
@@ -42,6 +42,8 @@ def test_python_reads_what_cpp_wrote(interop, tmp_path):
         assert weights[1] == 2 and weights[0.5] == 1
         assert all(type(key) is float for key in weights)
         weights.check()
+    with EMSet(tmp_path / "seen") as seen, EMDeque(tmp_path / "last") as last:
+        assert list(seen) == ["b", "a"] and list(last) == [4, 3, 2] and last.maxlen == 3
 
 
 def test_cpp_reads_what_python_changed(interop, tmp_path):
@@ -55,9 +57,14 @@ def test_cpp_reads_what_python_changed(interop, tmp_path):
         weights.clear()
         weights[1] = 5  # one key with the 1.0 of C++
         weights[0.25] = True
+    with EMSet(tmp_path / "seen") as seen, EMDeque(tmp_path / "last") as last:
+        seen ^= {"b", "c"}
+        last.append(True)
     assert interop("read", tmp_path) == [
         f"1 {2**40} 7", "1 -1 -0.5",
         "été", "", "y" * 40,
         "1 5", "0.25 1",
         "5",
+        "a", "c",
+        "3", "2", "1",
     ]  # fmt: skip

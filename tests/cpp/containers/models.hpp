@@ -252,7 +252,8 @@ public:
         else if (dice < 940) read(list, random, rank);
         else if (dice < 960) erase_slice(list, random, rank);
         else if (dice < 980) replace_slice(list, random, rank);
-        else if (dice < 996) set_slice(list, random, rank);
+        else if (dice < 994) set_slice(list, random, rank);
+        else if (dice < 996) rotate(list, random);
         else if (dice < 997) reverse(list);
         else if (random.chance(10)) clear(list);
         ++done_;
@@ -288,6 +289,7 @@ private:
         const Value value = Value::random(random, sizes_);
         if (list) {
             if (rank == items_.size()) list->append(bytes(value));
+            else if (rank == 0) list->prepend(bytes(value));
             else list->insert(rank, bytes(value));
         }
         items_.insert(place(rank), value);
@@ -363,6 +365,14 @@ private:
         if (list) list->replace_slice(first, removed, Encoded(values).views);
         items_.erase(place(first), place(first + removed));
         items_.insert(place(first), values.begin(), values.end());
+    }
+    void rotate(RawList* list, Random& random) {
+        const auto steps = static_cast<std::int64_t>(random.below(200)) - 100;
+        if (list) list->rotate(steps);
+        if (items_.empty()) return;
+        const auto size = static_cast<std::int64_t>(items_.size());
+        const auto last = (steps % size + size) % size;  // so many come to the front
+        std::rotate(items_.begin(), items_.end() - last, items_.end());
     }
     void set_slice(RawList* list, Random& random, std::size_t first) {
         const bool back = random.chance(50);

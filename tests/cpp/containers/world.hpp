@@ -27,6 +27,13 @@ struct Population {
     Sizes sizes = {40'000, 4};
 };
 
+/// What a raw container of this type is opened as.
+template <class Raw>
+auto typed(storage::ContainerType type) {
+    if constexpr (std::is_same_v<Raw, RawDict>) return static_cast<DictType>(type);
+    else return static_cast<ListType>(type);
+}
+
 /// Open containers by the number of their model; those of containers that are gone stay open.
 class Handles {
 public:
@@ -36,10 +43,10 @@ public:
     Store& store() { return *store_; }
 
     template <class Raw>
-    Raw& open(std::uint64_t number, const std::string& name) {
+    Raw& open(std::uint64_t number, const std::string& name, storage::ContainerType type) {
         Any& any = all_[number];
         if (!std::holds_alternative<std::unique_ptr<Raw>>(any) || !std::get<std::unique_ptr<Raw>>(any)) {
-            any = std::make_unique<Raw>(*store_, name);
+            any = std::make_unique<Raw>(*store_, name, typed<Raw>(type));
         }
         return *std::get<std::unique_ptr<Raw>>(any);
     }
@@ -81,7 +88,7 @@ public:
         }
         auto it = found.begin();
         for (const auto& [number, one] : containers_) {
-            const std::string expected = one.name + " " + (one.is_dict() ? "dict" : "list");
+            const std::string expected = one.name + " " + storage::name_of(one.type);
             if (it->name + " " + it->type != expected) return it->name + " " + it->type + ", expected " + expected;
             const std::string difference = one.difference(store);
             if (!difference.empty()) return one.name + ": " + difference;
@@ -99,12 +106,13 @@ public:
 private:
     struct Container {
         std::string name;
+        storage::ContainerType type;
         std::variant<DictDriver, ListDriver> driver;
 
         bool is_dict() const { return driver.index() == 0; }
         std::string difference(const Store& store) const {
-            if (is_dict()) return std::get<0>(driver).difference(RawDict(store, name));
-            return std::get<1>(driver).difference(RawList(store, name));
+            if (is_dict()) return std::get<0>(driver).difference(RawDict(store, name, typed<RawDict>(type)));
+            return std::get<1>(driver).difference(RawList(store, name, typed<RawList>(type)));
         }
     };
     /// Of operations and of containers. They are not undone: no two containers have the same one.
@@ -128,12 +136,15 @@ private:
         const std::uint64_t number = ++numbers().containers;
         const std::string name = new_name(random);
         const std::uint64_t salt = random();
+        using storage::ContainerType;
         if (random.chance(50)) {
-            handles.open<RawDict>(number, name);
-            containers_.insert({number, {name, DictDriver(salt, population_.entries, population_.sizes)}});
+            const ContainerType type = random.chance(70) ? ContainerType::dict : ContainerType::set;
+            handles.open<RawDict>(number, name, type);
+            containers_.insert({number, {name, type, DictDriver(salt, population_.entries, population_.sizes)}});
         } else {
-            handles.open<RawList>(number, name);
-            containers_.insert({number, {name, ListDriver(salt, population_.entries, population_.sizes)}});
+            const ContainerType type = random.chance(70) ? ContainerType::list : ContainerType::deque;
+            handles.open<RawList>(number, name, type);
+            containers_.insert({number, {name, type, ListDriver(salt, population_.entries, population_.sizes)}});
         }
     }
     void remove(Handles& handles, Random& random) {
@@ -175,8 +186,8 @@ private:
         auto& [number, one] = *at;
         const std::size_t times = random.chance(20) ? 1 + random.below(30) : 1;
         for (std::size_t i = 0; i < times; ++i) {
-            if (one.is_dict()) std::get<0>(one.driver).step(&handles.open<RawDict>(number, one.name));
-            else std::get<1>(one.driver).step(&handles.open<RawList>(number, one.name));
+            if (one.is_dict()) std::get<0>(one.driver).step(&handles.open<RawDict>(number, one.name, one.type));
+            else std::get<1>(one.driver).step(&handles.open<RawList>(number, one.name, one.type));
         }
     }
 

@@ -1,0 +1,49 @@
+"""The parts of EMDeque that gain nothing from being native."""
+
+import itertools
+
+from . import _support
+from ._core import EMDeque
+
+
+def _temporary(like, *sources):
+    """A temporary EMDeque with the picklers and maxlen of `like`, and the elements of the sources."""
+    pickler, unpickler, allow_pickle = like._picklers()
+    result = EMDeque(None, pickler, unpickler, allow_pickle=allow_pickle, maxlen=like.maxlen)
+    try:
+        for source in sources:
+            EMDeque.extend(result, source)
+    except BaseException:
+        result.close()
+        raise
+    return result
+
+
+def copy(self):
+    """Return a copy: a temporary EMDeque with the same picklers and maxlen, deleted when it is closed. O(n).
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMDeque(None) as d:
+    ...     d.append(1)
+    ...     with d.copy() as other:
+    ...         list(other)
+    [1]
+    """
+    return _temporary(self, self)
+
+
+def concatenated(self, other):
+    return _temporary(self, self, other)
+
+
+def repeated(self, times):
+    return _temporary(self, *itertools.repeat(self, max(times, 0)))
+
+
+def describe(self):
+    """A repr that reads a few items at most, and never raises on their account."""
+    limit = "" if self.closed or self.maxlen is None else f", maxlen={self.maxlen}"
+    return _support.describe(self, EMDeque, lambda items: map(_support.short, EMDeque.__iter__(items)), "[]", "items", limit)
+
+
+METHODS = {"copy": copy, "edit": _support.edit_item}
