@@ -3,6 +3,8 @@
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,13 @@ def test_the_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     ]
     with pyrsistence.Store("program", at="monday") as monday:
         assert monday["calls"] == {"main": ["parse", "run"]} and monday["trace"] == ["main"]
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="other versions have other methods")
+def test_the_table_of_methods_is_what_calling_them_gives():
+    table = README.parent / "tools" / "method_table.py"
+    done = subprocess.run([sys.executable, table, "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_stubs_name_everything_public():

@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Writes docs/methods.md: every method of the built-in collections, and what the one on disk does.
+
+Each method is called, on a built-in collection and on ours with the same content, and results, errors and what is left
+are compared. A method without an example, an example that differs without a reason, and a reason that is not needed
+any more are errors. `--check` compares with the file instead of writing it. Needs the installed package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyrsistence
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "methods.md"
+# What every object has, and what belongs to types and not to collections.
+NO_METHODS = {"__new__", "__getattribute__", "__doc__", "__module__", "__dict__", "__weakref__"}
+
+# Expressions on `c`, the collection, and `kind`, its class; several are separated by lines.
+COMMON = {
+    "__len__": "len(c)",
+    "__repr__": "repr(c)",
+    "__hash__": "hash(c)",
+    "__iter__": "list(iter(c))",
+    "__sizeof__": "c.__sizeof__()",
+    "__class_getitem__": "kind[int].__args__",
+    "__init__": "kind([1, 2])",
+    "__reduce__": "c.__reduce__()",
+    "copy": "c.copy()",
+    "__copy__": "__import__('copy').copy(c)",
+    "clear": "c.clear()",
+}
+MAPPING = COMMON | {
+    "__init__": "kind({'x': 1})",
+    "__contains__": "'a' in c\n'z' in c\n[] in c",
+    "__getitem__": "c['a']\nc['z']\nc[[]]",
+    "__setitem__": "c.__setitem__('a', 7)\nc.__setitem__('z', 7)\nc.__setitem__([], 7)",
+    "__delitem__": "c.__delitem__('a')\nc.__delitem__('z')",
+    "__reversed__": "list(reversed(c))",
+    "__eq__": "c == {'a': 1, 'b': 2, 'c': 3}\nc == {}\nc == 5",
+    "__ne__": "c != {'a': 1, 'b': 2, 'c': 3}\nc != {}",
+    "__lt__": "c < {}",
+    "__le__": "c <= {}",
+    "__gt__": "c > {}",
+    "__ge__": "c >= {}",
+    "__or__": "c | {'z': 1, 'a': 9}\nc | [('z', 1)]",
+    "__ror__": "{'z': 1, 'a': 9} | c",
+    "__ior__": "c.__ior__({'z': 1})\nc.__ior__([('z', 2)])",
+    "fromkeys": "kind.fromkeys('xyz', 0)",
+    "get": "c.get('a')\nc.get('z')\nc.get('z', 5)\nc.get([])",
+    "items": "list(c.items())\n('a', 1) in c.items()\nc.items() & {('a', 1)}",
+    "keys": "list(c.keys())\nc.keys() - {'a'}\nlist(reversed(c.keys()))",
+    "values": "list(c.values())\nlist(reversed(c.values()))\n2 in c.values()",
+    "pop": "c.pop('a')\nc.pop('z')\nc.pop('z', 5)",
+    "popitem": "c.popitem()",
+    "setdefault": "c.setdefault('a', 5)\nc.setdefault('z')\nc.setdefault([], 1)",
+    "update": "c.update({'z': 1})\nc.update([('y', 2)], x=3)\nc.update(5)\nc.update([(1, 2, 3)])",
+}
+SEQUENCE = COMMON | {
+    "__contains__": "2 in c\n9 in c",
+    "__getitem__": "c[0]\nc[-1]\nc[9]\nc['a']\nc[0:2]",
+    "__setitem__": "c.__setitem__(0, 7)\nc.__setitem__(9, 7)\nc.__setitem__(slice(0, 2), [5])",
+    "__delitem__": "c.__delitem__(0)\nc.__delitem__(9)\nc.__delitem__(slice(0, 2))",
+    "__reversed__": "list(reversed(c))",
+    "__eq__": "c == model\nc == 5",
+    "__ne__": "c != model",
+    "__lt__": "c < model\nc < 5",
+    "__le__": "c <= model",
+    "__gt__": "c > model",
+    "__ge__": "c >= model",
+    "__add__": "c + model\nc + (1,)",
+    "__iadd__": "c.__iadd__((7, 8))\nc.__iadd__(5)",
+    "__mul__": "c * 2\nc * -1\nc * 'a'",
+    "__rmul__": "2 * c",
+    "__imul__": "c.__imul__(2)\nc.__imul__(0)",
+    "append": "c.append(5)",
+    "count": "c.count(2)\nc.count('z')",
+    "extend": "c.extend([4, 5])\nc.extend(5)\nc.extend(c)",
+    "index": "c.index(2)\nc.index(9)\nc.index(2, 1, 3)\nc.index(2, 2)",
+    "insert": "c.insert(1, 5)\nc.insert(-1, 5)\nc.insert('a', 5)",
+    "pop": "c.pop()",
+    "remove": "c.remove(2)\nc.remove(9)",
+    "reverse": "c.reverse()",
+}
+LIST = SEQUENCE | {
+    "pop": "c.pop()\nc.pop(0)\nc.pop(9)",
+    "sort": "c.sort()\nc.sort(key=lambda x: -x)\nc.sort(reverse=True)",
+}
+DEQUE = SEQUENCE | {
+    "appendleft": "c.appendleft(5)",
+    "extendleft": "c.extendleft([4, 5])\nc.extendleft(5)",
+    "popleft": "c.popleft()",
+    "rotate": "c.rotate()\nc.rotate(-2)\nc.rotate('a')",
+    "maxlen": "c.maxlen",
+}
+SET = COMMON | {
+    "__contains__": "1 in c\n9 in c\n[] in c\n{1} in c",
+    "__eq__": "c == {1, 2, 3}\nc == [1, 2, 3]",
+    "__ne__": "c != {1, 2, 3}",
+    "__lt__": "c < {1, 2, 3, 4}\nc < [1]",
+    "__le__": "c <= {1, 2, 3}",
+    "__gt__": "c > {1}",
+    "__ge__": "c >= {1, 9}",
+    **{f"__{name}__": f"c.__{name}__({{2, 3, 4}})\nc.__{name}__([2])" for name in ("and", "or", "sub", "xor")},
+    **{f"__r{name}__": f"{{2, 3, 4}} {sign} c" for name, sign in zip(("and", "or", "sub", "xor"), "&|-^")},
+    **{f"__i{name}__": f"c.__i{name}__({{2, 3, 4}})\nc.__i{name}__([2])" for name in ("and", "or", "sub", "xor")},
+    "add": "c.add(1)\nc.add(9)\nc.add([])",
+    "discard": "c.discard(1)\nc.discard(9)\nc.discard([])",
+    "remove": "c.remove(1)\nc.remove(9)\nc.remove([])",
+    "pop": "[c.pop(), c.pop(), c.pop()].sort()\nc.clear() or c.pop()",
+    "update": "c.update([7, 8], {9})\nc.update(5)",
+    **{
+        name: f"c.{name}([2, 3, 4])\nc.{name}(5)"
+        for name in ("union", "intersection", "difference", "symmetric_difference", "isdisjoint", "issubset", "issuperset")
+    },
+    **{f"{name}_update": f"c.{name}_update([2, 3, 4])" for name in ("intersection", "difference", "symmetric_difference")},
+}
+COUNTER = MAPPING | {
+    "__getitem__": "c['a']\nc['z']",
+    "__missing__": "c.__missing__('z')",
+    **{f"__{name}__": f"c.__{name}__(other)" for name in ("add", "sub", "or", "and", "iadd", "isub", "ior", "iand")},
+    **{f"__{name}__": f"c.__{name}__(other)" for name in ("eq", "ne", "lt", "le", "gt", "ge")},
+    "__pos__": "+c",
+    "__neg__": "-c",
+    "__delitem__": "c.__delitem__('a')\nc.__delitem__('z')",
+    "elements": "list(c.elements())",
+    "most_common": "c.most_common()\nc.most_common(2)\nc.most_common(0)",
+    "subtract": "c.subtract('aab')\nc.subtract({'a': 5}, z=1)",
+    "total": "c.total()",
+    "update": "c.update('aab')\nc.update({'a': 5}, z=1)",
+}
+DEFAULT = MAPPING | {"__init__": "kind(int, {'x': 1})", "__missing__": "c.__missing__('z')", "default_factory": "c.default_factory()"}
+
+DIFFERENCES = {
+    "__repr__": "names the store, and shows five entries at most",
+    "__sizeof__": "the handle alone: what is stored is no memory of it",
+    "__reduce__": "pickles the handle, not the content",
+    "__copy__": "refused, since a directory cannot be copied so: `copy()` makes a temporary copy",
+    "__init__": "takes a directory; `update()` or `extend()` fills it",
+}
+
+
+class Model(NamedTuple):
+    name: str
+    builtin: type
+    fill: Callable[[], Any]
+    """Makes a built-in collection with content."""
+    ours: Callable[[Any], Any]
+    """Makes ours, with the content of a built-in one."""
+    examples: dict[str, str]
+
+
+def filled(make: Callable[[], Any], method: str) -> Callable[[Any], Any]:
+    def ours(content: Any) -> Any:
+        container = make()
+        getattr(container, method)(content)
+        return container
+
+    return ours
+
+
+MODELS = [
+    Model("dict", dict, lambda: {"a": 1, "b": 2, "c": 3}, filled(lambda: pyrsistence.EMDict(None), "update"), MAPPING),
+    Model("list", list, lambda: [1, 2, 3, 2], filled(lambda: pyrsistence.EMList(None), "extend"), LIST),
+    Model("set", set, lambda: {1, 2, 3}, filled(lambda: pyrsistence.EMSet(None), "update"), SET),
+    Model(
+        "deque",
+        collections.deque,
+        lambda: collections.deque([1, 2, 3, 2], maxlen=6),
+        filled(lambda: pyrsistence.EMDeque(None, maxlen=6), "extend"),
+        DEQUE,
+    ),
+    Model(
+        "Counter",
+        collections.Counter,
+        lambda: collections.Counter("abcab"),
+        filled(lambda: pyrsistence.EMCounter(None), "update"),
+        COUNTER,
+    ),
+    Model(
+        "defaultdict",
+        collections.defaultdict,
+        lambda: collections.defaultdict(int, {"a": 1, "b": 2, "c": 3}),
+        filled(lambda: pyrsistence.EMDefaultDict(int, None), "update"),
+        DEFAULT,
+    ),
+]
+LATER = {
+    "heapq": ["heappush", "heappop", "heappushpop", "heapreplace", "heapify", "merge", "nlargest", "nsmallest"],
+    "sortedcontainers.SortedDict": ["bisect_left", "bisect_right", "index", "irange", "islice", "peekitem", "popitem"],
+    "sortedcontainers.SortedSet": ["add", "bisect_left", "bisect_right", "index", "irange", "islice", "pop"],
+}
+
+
+# ------------------------------------------------------------------------------------------------- comparison
+
+OURS = (pyrsistence.EMDict, pyrsistence.EMList, pyrsistence.EMSet, pyrsistence.EMDeque)
+
+
+def content(thing: Any) -> Any:
+    if isinstance(thing, (dict, pyrsistence.EMDict)):
+        return dict(thing.items())
+    if isinstance(thing, (set, frozenset, pyrsistence.EMSet)):
+        return set(thing)
+    return list(thing) if isinstance(thing, (list, collections.deque, *OURS)) else thing
+
+
+def outcome(container: Any, kind: type, model: Any, expression: str) -> Any:
+    """What the expression gives or raises, and what it leaves."""
+    names = {"c": container, "kind": kind, "model": model, "other": collections.Counter("aaz")}
+    with contextlib.ExitStack() as stack:
+        try:
+            result = eval(expression, names)
+            if isinstance(result, OURS) and result is not container:
+                stack.enter_context(result)
+            given = content(result)
+        except Exception as error:
+            given = type(error)
+        return given, content(container)
+
+
+def same(model: Model, expression: str) -> bool:
+    expected = outcome(model.fill(), model.builtin, model.fill(), expression)
+    with model.ours(model.fill()) as container:
+        return outcome(container, type(container), model.fill(), expression) == expected
+
+
+def methods(builtin: type) -> list[str]:
+    """All that it has and object has not, or has differently."""
+    own = {name for base in builtin.__mro__ if base is not object for name in vars(base)}
+    private = {name for name in own if name.startswith("_") and not name.startswith("__")}
+    return sorted(own - NO_METHODS - private, key=lambda name: (name.startswith("_"), name))
+
+
+def rows(model: Model, used: set[str]) -> Iterator[tuple[str, str, str]]:
+    for name in methods(model.builtin):
+        if name not in model.examples:
+            raise SystemExit(f"{model.name}.{name} has no example in {Path(__file__).name}")
+        reason = DIFFERENCES.get(name)
+        failed = [line for line in model.examples[name].splitlines() if not same(model, line)]
+        if failed and reason is None:
+            raise SystemExit(f"{model.name}.{name} differs in {failed}, and nothing says why")
+        if failed:
+            used.add(name)
+        yield name, "differs" if failed else "as there", reason if failed else ""
+
+
+def table() -> str:
+    text = """# Methods of the built-in collections, and of those on disk
+
+Written by `tools/method_table.py`, which calls each of them on a built-in collection and on ours with the same content, and compares
+results, errors and what is left. Results that are collections are temporary stores here.
+"""
+    used: set[str] = set()
+    for model in MODELS:
+        with model.ours(model.fill()) as container:
+            ours = type(container).__name__
+        text += f"\n## {model.name}: {ours}\n\n| method | here | |\n|---|---|---|\n"
+        text += "".join(f"| `{name}` | {state} | {reason} |\n" for name, state, reason in rows(model, used))
+    if idle := DIFFERENCES.keys() - used:
+        raise SystemExit(f"these do not differ any more: {sorted(idle)}")
+    for name, all_of_it in LATER.items():
+        text += f"\n## {name}\n\nNot yet: {', '.join(f'`{method}`' for method in all_of_it)}.\n"
+    return text
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="fail if docs/methods.md is not as it would be written")
+    made = table()
+    if not parser.parse_args().check:
+        DOCUMENT.write_text(made)
+    elif DOCUMENT.read_text() != made:
+        print(f"{DOCUMENT} is out of date: run {Path(__file__).name}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
