@@ -96,6 +96,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         const=DOCUMENT,
         help="put tables into docs/performance.md or a file",
     )
+    add("--parts", help="of what was measured, the parts to publish, such as set,plots (default: all)")
     add("--from-json", type=Path, help="do not measure, use these numbers")
     add("--keep-caches", action="store_true", help="empty the page cache of our own files only, also as root")
     add("--list", action="store_true", help="name all rows and rivals")
@@ -263,6 +264,7 @@ def publish(options: argparse.Namespace, results: dict) -> int:
         drawn = plots.draw(results, document.with_suffix(""), say)
         if drawn:
             made["plots"] = report.images(drawn, document.parent)
+    made = {name: made[name] for name in select(options.parts, list(made), "part")}
     for name, text in made.items():
         print(f"{name}\n\n{text}")
     if options.write_docs:

@@ -75,6 +75,7 @@ class Run:
         self.reached = 0  # entries stored
         self.versions = 1  # that a value may have by now
         self.disturbed = False  # entries have gone or moved
+        self.taken = 0  # entries that went from the front
 
     def indices(self, places: Iterable[int]) -> list[int]:
         return list(places) if self.order is None else list(map(self.order, places))
@@ -282,6 +283,41 @@ def insert(run: Run, call: Callable) -> dict:
     return result(seconds, done, run.operations)
 
 
+def turn(run: Run, call: Callable) -> dict:
+    """As long as before, but for another operation's worth of values at the end."""
+    run.disturbed = True
+    taken = 0
+
+    def batches() -> Iterator[tuple]:
+        for start in range(0, run.operations, BATCH):
+            places = range(start, min(start + BATCH, run.operations))
+            yield list(places), (run.data.values(list(places), 1),)
+
+    def check(value: Any, places: list[int]) -> None:
+        nonlocal taken
+        taken += len(places)
+        run.expect(places[-1], value)
+
+    outcome = result(*run.timed(call, batches(), check), run.operations)
+    run.expect_length(run.reached)
+    run.taken = taken
+    return outcome
+
+
+def drain(run: Run, call: Callable) -> dict:
+    """From the front, behind what turn() took."""
+    total = min(run.operations, run.reached - run.taken)
+
+    def batches() -> Iterator[tuple]:
+        for start in range(run.taken, run.taken + total, BATCH):
+            places = list(range(start, min(start + BATCH, run.taken + total)))
+            yield places, (places,)
+
+    seconds, done = run.timed(call, batches(), run.expect_last)
+    run.expect_length(run.reached - done)
+    return result(seconds, done, total)
+
+
 # -------------------------------------------------------------------------------------------------- workloads
 
 
@@ -350,6 +386,54 @@ register(
         KINDS["int"],
         bulk_rows("list.extend", "`l.extend(...)`, in bulk"),
         reopened=True,
+    )
+)
+
+
+register(
+    Workload(
+        "set",
+        "set",
+        "set",
+        KINDS["int"],
+        (
+            Row("set.add", "`s.add(x)`, one by one", "load", load),
+            Row("set.contains", "`x in s`, random members", "get", get),
+            Row("set.miss", "`x in s`, absent ones", "miss", miss),
+            Row("set.iterate", "`for x in s`", "iterate", iterate),
+            Row("set.discard", "`s.discard(x)`, random members", "delete", delete),
+        ),
+    )
+)
+register(
+    Workload(
+        "set-random",
+        "set",
+        "set",
+        KINDS["int"],
+        (Row("set.add-random", "`s.add(x)`, new members in random order", "load", load),),
+        scattered=True,
+    )
+)
+register(
+    Workload("set-bulk", "set", "set", KINDS["int"], (Row("set.update", "`s.update(...)`, in bulk", "load_bulk", load),))
+)
+register(
+    Workload(
+        "deque",
+        "deque",
+        "deque",
+        KINDS["int"],
+        (
+            Row("deque.append", "`d.append(x)`, one by one", "load", load),
+            Row("deque.turn", "`d.append(x); d.popleft()`", "turn", turn),
+            Row("deque.popleft", "`d.popleft()`", "drain", drain),
+        ),
+    )
+)
+register(
+    Workload(
+        "deque-bulk", "deque", "deque", KINDS["int"], (Row("deque.extend", "`d.extend(...)`, in bulk", "load_bulk", load),)
     )
 )
 

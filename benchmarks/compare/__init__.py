@@ -45,7 +45,7 @@ class Adapter:
     """One side of a comparison. What it does not override it does not offer, and has no figure for."""
 
     side: str  # the name on the command line
-    container: str  # "dict", "list" or one of the durable ones
+    container: str  # "dict", "list", "set", "deque" or one of the durable ones
     title: str  # heading of its column
     requires: str | None = None  # module to import; None: nothing beyond the standard library
     package: str | None = None  # what pip installs for that, if it is called otherwise
@@ -121,6 +121,14 @@ class Adapter:
 
     def slices(self, places: list[int], length: int) -> Sequence:
         """So many values from each place on, returns the last such slice."""
+        raise NotImplementedError
+
+    def turn(self, values: list) -> Any:
+        """Appends each value at one end and takes one from the other; returns the last one taken."""
+        raise NotImplementedError
+
+    def drain(self, places: list[int]) -> Any:
+        """Takes so many values from the front; returns the last one."""
         raise NotImplementedError
 
     def value(self, key: Any) -> Any:
@@ -335,6 +343,62 @@ class SequenceLoops(MappingLoops):
         for place in places:
             piece = data[place : place + length]
         return piece
+
+
+class SetLoops(MappingLoops):
+    """For what behaves as a set: `self.data`. Values are the members themselves."""
+
+    def load(self, keys: list, values: list) -> None:
+        add = self.data.add
+        for key in keys:
+            add(key)
+
+    def load_bulk(self, keys: list, values: list) -> None:
+        self.data.update(keys)
+
+    def get(self, keys: list) -> Any:
+        data = self.data
+        for key in keys:
+            found = key in data
+        return key if found else None
+
+    def miss(self, keys: list) -> int:
+        data, found = self.data, 0
+        for key in keys:
+            if key in data:
+                found += 1
+        return found
+
+    def delete(self, keys: list) -> None:
+        discard = self.data.discard
+        for key in keys:
+            discard(key)
+
+    def iterate(self) -> tuple[Any, Any]:
+        key = None
+        for key in self.data:
+            pass
+        return key, key
+
+    def value(self, key: Any) -> Any:
+        return key if key in self.data else None
+
+
+class QueueLoops(SequenceLoops):
+    """For what behaves as a deque: `self.data`."""
+
+    def turn(self, values: list) -> Any:
+        append, popleft = self.data.append, self.data.popleft
+        for value in values:
+            append(value)
+            taken = popleft()
+        return taken
+
+    def drain(self, places: list[int]) -> Any:
+        popleft = self.data.popleft
+        for _ in places:
+            taken = popleft()
+        return taken
 
 
 _adapters: dict[tuple[str, str], type[Adapter]] = {}

@@ -1,9 +1,11 @@
-"""Python's own dict and list, which keep nothing: the speed to be measured against."""
+"""Python's own collections, which keep nothing: the speed to be measured against."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
-from . import Adapter, MappingLoops, SequenceLoops, Settings, register
+from . import Adapter, MappingLoops, QueueLoops, SequenceLoops, SetLoops, Settings, register
 
 
 class Builtin(Adapter):
@@ -36,3 +38,22 @@ class BuiltinList(Builtin, SequenceLoops):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.data = []
+
+
+@register
+class BuiltinSet(Builtin, SetLoops):
+    container = title = "set"
+    ordered = False
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.data: set = set()
+
+
+@register
+class BuiltinDeque(Builtin, QueueLoops):
+    container = title = "deque"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.data: deque[Any] = deque()

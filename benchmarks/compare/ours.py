@@ -10,7 +10,9 @@ from . import (
     Adapter,
     DurableAdapter,
     MappingLoops,
+    QueueLoops,
     SequenceLoops,
+    SetLoops,
     Settings,
     chunks,
     register,
@@ -61,6 +63,18 @@ class OurDict(Ours, MappingLoops):
 class OurList(Ours, SequenceLoops):
     container = "list"
     title = collection = "EMList"
+
+
+@register
+class OurSet(Ours, SetLoops):
+    container = "set"
+    title = collection = "EMSet"
+
+
+@register
+class OurDeque(Ours, QueueLoops):
+    container = "deque"
+    title = collection = "EMDeque"
 
 
 @register

@@ -9,7 +9,7 @@
 
 import collections.abc as _abc
 
-from . import _deque, _mapping, _set, _store, _support
+from . import _deque, _mapping, _notebook, _set, _store, _support
 from ._core import EMDeque, EMDict, EMList, EMSet, __version__
 from ._counting import EMCounter, EMDefaultDict
 from ._errors import (
@@ -62,6 +62,7 @@ _support.add_methods(EMSet, _set.METHODS)
 _support.add_methods(EMDeque, _deque.METHODS)
 for _class in (EMDict, EMList, EMSet, EMDeque, Store):
     _class.snapshots = _store.snapshots
+    _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
     _class.__module__ = "pyrsistence"
 del _class

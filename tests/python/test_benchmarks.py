@@ -95,6 +95,8 @@ def test_tables_can_be_written_again_from_the_numbers(tmp_path):
     first = run(*SMALL, "--rows", "list.append,dict.get", "--rivals", "builtin", "--json", numbers)
     again = run("--from-json", numbers)
     assert first.stdout == again.stdout
+    assert run("--from-json", numbers, "--parts", "dict").stdout.startswith("dict\n")
+    assert "no part is called 'set'" in run("--from-json", numbers, "--parts", "set", check=False).stderr
     assert "`l.append(x)`, one" in again.stdout and "`for x in l`" not in again.stdout
 
 

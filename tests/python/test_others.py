@@ -200,6 +200,21 @@ def test_handles_are_pickled_with_their_factory(tmp_path):
     d.close()
 
 
+# ---- In notebooks ----
+
+
+def test_they_show_themselves_in_notebooks(tmp_path):
+    with Store(tmp_path / "store") as store:
+        store.set("<b>").add("<script>")
+        store.deque("last").extend(range(1000))
+        shown = store._repr_html_()
+        assert "<td>&#x27;&lt;b&gt;&#x27;</td><td>set</td><td>1</td>" in shown and "<td>deque</td><td>1,000</td>" in shown
+        assert "&lt;script&gt;" in store["<b>"]._repr_html_() and "<script>" not in store["<b>"]._repr_html_()
+        assert "<td>1,000</td>" in store["last"]._repr_html_()
+        last = store["last"]
+    assert "closed" in store._repr_html_() and "closed" in last._repr_html_()
+
+
 # ---- In stores ----
 
 
