@@ -334,7 +334,7 @@ def test_repr_is_bounded(d, path):
     assert repr(d) == f"EMDict({str(path)!r}, {{}})"
     d["k"] = "v" * 100_000
     d.update((i, i) for i in range(1000))
-    assert len(repr(d)) < 1000 and repr(d).endswith("...})")
+    assert len(repr(d)) < 1000 and repr(d).endswith("... 1001 entries})")
     d.close()
     assert repr(d) == f"EMDict({str(path)!r}, closed)"
     assert repr(EMDict.__new__(EMDict)) == "EMDict(None, closed)"
