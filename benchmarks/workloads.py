@@ -306,6 +306,7 @@ def turn(run: Run, call: Callable) -> dict:
 
 def drain(run: Run, call: Callable) -> dict:
     """From the front, behind what turn() took."""
+    run.disturbed = True
     total = min(run.operations, run.reached - run.taken)
 
     def batches() -> Iterator[tuple]:
