@@ -23,6 +23,7 @@ constinit const Kind kDeque = deque_kind();
 LazyAttribute describe{"pyrsistence._deque", "describe"};
 LazyAttribute concatenated{"pyrsistence._deque", "concatenated"};
 LazyAttribute repeated{"pyrsistence._deque", "repeated"};
+LazyAttribute repetitions{"pyrsistence._deque", "repetitions"};
 LazyAttribute copied{"pyrsistence._deque", "copy"};
 LazyAttribute model{"collections", "deque"};
 
@@ -107,9 +108,13 @@ PyObject* repeat(PyObject* self, Py_ssize_t times) {
 /// The items that there are, once more each time.
 PyObject* repeat_in_place(PyObject* self, Py_ssize_t times) {
     if (times <= 0) ListUse(collection_of(self)).without_gil([](RawList& items) { items.clear(); });
+    times = PyLong_AsSsize_t(repetitions(nb::handle(self), own(PyLong_FromSsize_t(times))).ptr());
     if (times > 1) {
         const nb::object copy = copied(nb::handle(self));
-        for (Py_ssize_t i = 1; i < times; ++i) push_all(self, copy.ptr(), false);
+        for (Py_ssize_t i = 1; i < times; ++i) {
+            push_all(self, copy.ptr(), false);
+            checked(PyErr_CheckSignals());
+        }
     }
     return Py_NewRef(self);
 }

@@ -233,17 +233,20 @@ class EMCounter(EMDict):
         EMDict.update(result, pairs)
         return result
 
-    def _combined(self, other, combine):
+    def _combined(self, other, combine, reflected=False):
         if not isinstance(other, (EMCounter, collections.Counter)):
             return NotImplemented
-        ours = ((element, combine(count, other[element])) for element, count in self.items())
-        theirs = ((element, combine(0, count)) for element, count in other.items() if element not in self)
+        left, right = (other, self) if reflected else (self, other)
+        ours = ((element, combine(count, right[element])) for element, count in left.items())
+        theirs = ((element, combine(0, count)) for element, count in right.items() if element not in left)
         return self._of(pair for pair in itertools.chain(ours, theirs) if pair[1] > 0)
 
     def _become(self, other, combine):
         """In place; elements whose count is not positive go, as in Counter."""
         for element, count in other.items():
-            self[element] = combine(self[element], count)
+            combined = combine(self[element], count)
+            if combined > 0 or element in self:
+                self[element] = combined
         for element, count in self.items():
             count = count if element in other else combine(count, 0)
             if count <= 0:
@@ -265,6 +268,24 @@ class EMCounter(EMDict):
     def __and__(self, other):
         """Return a temporary EMCounter of the smaller counts that are positive."""
         return self._combined(other, min)
+
+    def __radd__(self, other):
+        """Return a temporary EMCounter of the sums that are positive."""
+        return self._combined(other, lambda a, b: a + b, reflected=True)
+
+    def __rsub__(self, other):
+        """Return a temporary EMCounter of the differences that are positive."""
+        return self._combined(other, lambda a, b: a - b, reflected=True)
+
+    def __ror__(self, other):
+        """Return a temporary EMCounter of the larger counts that are positive."""
+        if not isinstance(other, collections.Counter):
+            return EMDict.__ror__(self, other)
+        return self._combined(other, max, reflected=True)
+
+    def __rand__(self, other):
+        """Return a temporary EMCounter of the smaller counts that are positive."""
+        return self._combined(other, min, reflected=True)
 
     def __iadd__(self, other):
         """Add the counts of another; what is not positive then goes."""

@@ -1,7 +1,5 @@
 """The parts of EMDeque that gain nothing from being native."""
 
-import itertools
-
 from . import _support
 from ._core import EMDeque
 
@@ -36,8 +34,23 @@ def concatenated(self, other):
     return _temporary(self, self, other)
 
 
+def repetitions(self, times):
+    """As few as have the result of so many: of an empty deque none, of one with a limit until it is full."""
+    length = len(self)
+    if length and self.maxlen is not None:
+        times = min(times, self.maxlen // length + 1)
+    return max(times, 0) if length else 0
+
+
 def repeated(self, times):
-    return _temporary(self, *itertools.repeat(self, max(times, 0)))
+    result = _temporary(self)
+    try:
+        for _ in range(repetitions(self, times)):
+            EMDeque.extend(result, self)
+    except BaseException:
+        result.close()
+        raise
+    return result
 
 
 def describe(self):

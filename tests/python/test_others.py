@@ -1,6 +1,7 @@
 """Sets, deques, counters and default dicts: what the random programs do not say."""
 
 import collections
+import operator
 import pickle
 import subprocess
 import sys
@@ -143,6 +144,16 @@ def test_deques_compare_and_add_with_deques_only():
         assert list(d) == [2, 1, 2, 1, 1, 2, 1, 2]
 
 
+def test_many_repetitions_end_when_nothing_changes_any_more():
+    with EMDeque(None) as empty, EMDeque(None, maxlen=5) as full:
+        full.extend("abc")
+        empty *= 10**15
+        with empty * 10**15 as nothing, full * 10**15 as many:
+            assert list(nothing) == [] and list(many) == list(collections.deque("abc" * 3, maxlen=5))
+        full *= 10**15
+        assert list(full) == list("bcabc")
+
+
 def test_a_change_during_iteration_is_noticed():
     with EMDeque(None) as d:
         d.extend("abc")
@@ -166,6 +177,15 @@ def test_counters_count_as_counter_does(tmp_path):
             EMCounter.fromkeys("ab")
     with EMDict(tmp_path / "c") as d:  # on disk it is a dict
         assert d["t"] == model["t"]
+
+
+def test_a_counter_may_stand_on_the_left():
+    model, other = collections.Counter(a=3, b=-1, c=1), collections.Counter(a=1, b=5, d=2)
+    with EMCounter(None) as c:
+        c.update(other)
+        for combine in (operator.add, operator.sub, operator.or_, operator.and_):
+            with combine(model, c) as result:
+                assert result == combine(model, other), combine
 
 
 def test_what_a_default_factory_makes_is_stored():
