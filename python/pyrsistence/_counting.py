@@ -137,8 +137,14 @@ class EMCounter(EMDict):
             self._add(iterable, sign)
         elif iterable is not None:
             elements = iter(iterable)
-            while counts := collections.Counter(itertools.islice(elements, _COUNTED_TOGETHER)):
-                self._add(counts, sign)
+            while True:
+                counts = collections.Counter()
+                try:
+                    counts.update(itertools.islice(elements, _COUNTED_TOGETHER))
+                finally:
+                    self._add(counts, sign)  # what came before an exception counts
+                if not counts:
+                    break
         self._add(kwargs, sign)
 
     def update(self, iterable=None, /, **kwargs):

@@ -36,7 +36,7 @@ def concatenated(self, other):
 
 def repetitions(self, times):
     """As few as have the result of so many: of an empty deque none, of one with a limit until it is full."""
-    length = len(self)
+    length = EMDeque.__len__(self)
     if length and self.maxlen is not None:
         times = min(times, self.maxlen // length + 1)
     return max(times, 0) if length else 0

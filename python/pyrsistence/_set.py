@@ -138,11 +138,11 @@ def intersection_update(self, *others):
     ...     list(s)
     ['c']
     """
-    for other in others:
-        with _as_set(self, other) as theirs:
-            for member in self:
-                if member not in theirs:
-                    self.discard(member)
+    with contextlib.ExitStack() as stack:
+        sets = [stack.enter_context(_as_set(self, other)) for other in others]
+        for member in self if sets else ():
+            if not all(member in other for other in sets):
+                self.discard(member)
 
 
 def difference_update(self, *others):
@@ -256,6 +256,11 @@ def _in_place(method):
     return operator
 
 
+def _reflected_union(self, other):
+    """Return a temporary EMSet of the elements of the other set and the members."""
+    return _temporary(self, other, self)
+
+
 def _reflected_difference(self, other):
     """Return a temporary EMSet of the elements of the other set that are no members."""
     return _temporary(self, (element for element in other if element not in self))
@@ -280,7 +285,7 @@ METHODS = {
     "issubset": issubset,
     "issuperset": issuperset,
     "__or__": _operator(union),
-    "__ror__": _operator(union),
+    "__ror__": _operator(_reflected_union),
     "__and__": _operator(intersection),
     "__rand__": _operator(intersection),
     "__sub__": _operator(difference),

@@ -117,6 +117,7 @@ class Store(StoreHandle):
         ...     store["calls"]["main"]
         1
         """
+        EMDefaultDict.__new__(EMDefaultDict).default_factory = default_factory  # refused before anything is created
         handle = self._handle(EMDefaultDict, name)
         handle.default_factory = default_factory
         return handle

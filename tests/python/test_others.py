@@ -67,6 +67,16 @@ def test_operators_take_sets_and_methods_iterables():
         assert len(s) == 0 and s == set()
 
 
+def test_an_intersection_that_fails_removes_nothing():
+    with EMSet(None) as s:
+        s.update("abc")
+        with pytest.raises(TypeError):
+            s.intersection_update("ab", 5)
+        assert list(s) == ["a", "b", "c"]
+        with {"c", "d"} | s as union:
+            assert len(union) == 4 and set(list(union)[:2]) == {"c", "d"}
+
+
 def test_a_set_is_no_dict(tmp_path):
     with EMSet(tmp_path / "s") as s:
         s.add(1)
@@ -179,6 +189,13 @@ def test_counters_count_as_counter_does(tmp_path):
         assert d["t"] == model["t"]
 
 
+def test_what_came_before_an_exception_is_counted():
+    with EMCounter(None) as c:
+        with pytest.raises(TypeError):
+            c.update(["a", "a", [], "b"])
+        assert dict(c) == {"a": 2}
+
+
 def test_a_counter_may_stand_on_the_left():
     model, other = collections.Counter(a=3, b=-1, c=1), collections.Counter(a=1, b=5, d=2)
     with EMCounter(None) as c:
@@ -255,6 +272,9 @@ def test_a_store_opens_each_as_what_it_is(tmp_path):
             store.deque("seen")
         with pytest.raises(FormatError, match="at most 2 items, not of at most 5"):
             store.deque("last", maxlen=5)
+        with pytest.raises(TypeError, match="would lose data"):
+            store.defaultdict("new", list)
+        assert "new" not in store
         del store["seen"]
         assert list(store) == ["last", "words", "calls"]
         store.check()
