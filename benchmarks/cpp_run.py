@@ -92,6 +92,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 # -------------------------------------------------------------------------------------------------- measuring
 
 
+# STXXL writes its messages into files of the directory where it is called.
+WITHOUT_LOGS = {**os.environ, "STXXLLOGFILE": os.devnull, "STXXLERRLOGFILE": os.devnull}
+
+
 def measure_once(program: Path, task: dict, directory: str | None) -> dict[str, dict]:
     """Row -> ns, CPU time of all threads in ns, operations and bytes on disk."""
     # What the process before left unwritten must not be written during this one.
@@ -101,7 +105,7 @@ def measure_once(program: Path, task: dict, directory: str | None) -> dict[str, 
         out = Path(fresh) / "out.json"
         command = [program, *(f"--{name}={value}" for name, value in task.items()), f"--directory={fresh}"]
         command += [f"--benchmark_out={out}", "--benchmark_out_format=json"]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=WITHOUT_LOGS)
         measured = json.loads(out.read_text())["benchmarks"] if done.returncode == 0 else []
     if not measured:
         raise SystemExit(f"{done.stderr}\nbenchmarks: failed: {' '.join(map(str, command))}")

@@ -46,21 +46,30 @@ void set(const Collection& self, PyObject* key, PyObject* value) {
     Dict(self)->set(entry.view());
 }
 
-void erase(const Collection& self, PyObject* key) {
+/// What a subclass has under this name; null without an error if there is nothing.
+nb::object subclass_attribute(PyObject* self, const char* name) {
+    if (Py_TYPE(self) == dict_type) return {};
+    nb::object attribute = nb::steal(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), name));
+    if (attribute.is_valid()) return attribute;
+    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) raise_pending();
+    PyErr_Clear();
+    return {};
+}
+
+/// A missing key is an error, unless a subclass says otherwise, as EMCounter does.
+void erase(PyObject* self, PyObject* key) {
+    const Collection& dict = collection_of(self);
     Buffer identity;
-    self.serializer().encode_lookup(key, identity);
-    if (!Dict(self)->erase(identity)) raise_key_error(key);
+    dict.serializer().encode_lookup(key, identity);
+    if (Dict(dict)->erase(identity)) return;
+    if (!subclass_attribute(self, "_missing_is_deleted").is_valid()) raise_key_error(key);
 }
 
 /// dict's hook for subclasses; null without an error if there is none.
 nb::object call_missing(PyObject* self, PyObject* key) {
-    if (Py_TYPE(self) == dict_type) return {};
-    const nb::object method =
-        nb::steal(PyObject_GetAttrString(reinterpret_cast<PyObject*>(Py_TYPE(self)), "__missing__"));
-    if (method.is_valid()) return own(PyObject_CallFunctionObjArgs(method.ptr(), self, key, nullptr));
-    if (!PyErr_ExceptionMatches(PyExc_AttributeError)) raise_pending();
-    PyErr_Clear();
-    return {};
+    const nb::object method = subclass_attribute(self, "__missing__");
+    if (!method.is_valid()) return {};
+    return own(PyObject_CallFunctionObjArgs(method.ptr(), self, key, nullptr));
 }
 
 /// Stores the pairs of an exact dict or an iterable, one operation each. What is no pair is left to Python, for
@@ -96,7 +105,7 @@ PyObject* subscript(PyObject* self, PyObject* key) {
 }
 
 int assign_subscript(PyObject* self, PyObject* key, PyObject* value) {
-    if (value == nullptr) erase(collection_of(self), key);
+    if (value == nullptr) erase(self, key);
     else set(collection_of(self), key, value);
     return 0;
 }

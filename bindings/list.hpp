@@ -116,7 +116,7 @@ void set_item(PyObject* self, Py_ssize_t index, PyObject* value, const char* out
 void erase_item(PyObject* self, Py_ssize_t index, const char* out_of_range);
 /// False if a deque is full.
 bool insert_item(PyObject* self, Py_ssize_t index, PyObject* value);
-/// Removes the item before it is decoded, so that no two threads get the same one.
+/// The item goes only when it has been decoded: an unpickler that fails loses nothing.
 nb::object take_item(PyObject* self, Py_ssize_t index, const char* empty, const char* out_of_range);
 /// Removes the first item that is equal to the value; ValueError if there is none.
 void remove_equal(PyObject* self, PyObject* value, const char* not_there);

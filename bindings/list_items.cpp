@@ -53,14 +53,11 @@ bool insert_item(PyObject* self, Py_ssize_t index, PyObject* value) {
 
 nb::object take_item(PyObject* self, Py_ssize_t index, const char* empty, const char* out_of_range) {
     const Collection& list = collection_of(self);
-    Buffer item;
-    if (!ListUse(list)->pop(rank_of(index), item)) raise(PyExc_IndexError, size(self) == 0 ? empty : out_of_range);
-    try {
-        return list.serializer().decode_value(item);
-    } catch (...) {  // what cannot be decoded is not lost
-        const auto behind = std::uint64_t{0} - static_cast<std::uint64_t>(index) - 1;
-        ListUse(list)->insert(index >= 0 ? rank_of(index) : Rank::end_minus(behind), item);
-        throw;
+    for (Buffer item;; checked(PyErr_CheckSignals())) {
+        if (!ListUse(list)->get(rank_of(index), item)) raise(PyExc_IndexError, size(self) == 0 ? empty : out_of_range);
+        nb::object taken = list.serializer().decode_value(item);
+        // False if another thread, or the unpickler, took or replaced it meanwhile.
+        if (ListUse(list)->erase(rank_of(index), item)) return taken;
     }
 }
 

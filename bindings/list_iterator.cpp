@@ -40,13 +40,13 @@ PyObject* next(PyObject* self) {
     if (iterator.list == nullptr) return nullptr;
     const nb::object list = nb::borrow(iterator.list);  // user code may exhaust the iterator meanwhile
     if (!iterator.plain) return next_from_override(iterator, list);
-    if (iterator.strict != nullptr && size(iterator.list) != iterator.size) {
+    if (iterator.strict != nullptr && size(list.ptr()) != iterator.size) {
         const char* const message = iterator.strict;
         exhausted(iterator);
         raise_runtime_error(message);
     }
     Bytes item;
-    if (!iterator.cursor.next(collection_of(iterator.list), item)) return exhausted(iterator);
+    if (!iterator.cursor.next(collection_of(list.ptr()), item)) return exhausted(iterator);
     Buffer copy;  // decoding may run user code, which may move the cursor
     copy.assign(item);
     return decode(list.ptr(), copy).release().ptr();

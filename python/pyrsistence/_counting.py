@@ -1,10 +1,12 @@
 """EMCounter and EMDefaultDict: dicts on disk that know what a missing key stands for."""
 
 import collections
+import functools
 import heapq
 import itertools
 from collections.abc import Mapping
 
+from . import _support
 from ._core import EMDict
 
 _COUNTED_TOGETHER = 65_536  # elements that are counted in memory before the counts are stored
@@ -39,11 +41,7 @@ class EMDefaultDict(EMDict):
 
     @default_factory.setter
     def default_factory(self, factory):
-        if factory is not None and not callable(factory):
-            raise TypeError(f"first argument must be callable or None, not {factory!r}")
-        if isinstance(factory, type) and issubclass(factory, _MUTABLE):
-            _refuse(factory.__name__)
-        self._default_factory = factory
+        self._default_factory = checked_factory(factory)
 
     def __missing__(self, key):
         """Store what the factory makes under the key, and return it; KeyError without a factory."""
@@ -65,30 +63,24 @@ class EMDefaultDict(EMDict):
         ...         other["b"], dict(other)
         (0, {'a': 1, 'b': 0})
         """
-        result = self._empty()
-        result.update(self)
-        return result
+        return self._like(self, self)
 
     def __or__(self, other):
         """Return a temporary EMDefaultDict with the pairs of both mappings; those of the right operand win."""
         if not isinstance(other, Mapping):
             return NotImplemented
-        result = self.copy()
-        result.update(other)
-        return result
+        return self._like(self, self, other)
 
     def __ror__(self, other):
         """Return a temporary EMDefaultDict with the pairs of both mappings; those of the right operand win."""
         if not isinstance(other, Mapping):
             return NotImplemented
-        result = self._empty()
-        result.update(other)
-        result.update(self)
-        return result
+        return self._like(self, other, self)
 
-    def _empty(self):
-        pickler, unpickler, allow_pickle = self._picklers()
-        return EMDefaultDict(self.default_factory, None, pickler, unpickler, allow_pickle=allow_pickle)
+    @staticmethod
+    def _like(model, *sources):
+        factory = None if model is None else model.default_factory
+        return _support.temporary(model, functools.partial(EMDefaultDict, factory), EMDict.update, sources)
 
     @classmethod
     def fromkeys(cls, iterable, value=None, /):
@@ -99,9 +91,16 @@ class EMDefaultDict(EMDict):
         ...     dict(d)
         {'a': 0, 'b': 0}
         """
-        result = EMDefaultDict(None, None)
-        result.update((key, value) for key in iterable)
-        return result
+        return EMDefaultDict._like(None, ((key, value) for key in iterable))
+
+
+def checked_factory(factory):
+    """The factory itself; TypeError if it cannot be one."""
+    if factory is not None and not callable(factory):
+        raise TypeError(f"first argument must be callable or None, not {factory!r}")
+    if isinstance(factory, type) and issubclass(factory, _MUTABLE):
+        _refuse(factory.__name__)
+    return factory
 
 
 def _refuse(name):
@@ -123,6 +122,8 @@ class EMCounter(EMDict):
     ...     c.most_common(2), c["z"], c.total()
     ([('a', 5), ('b', 2)], 0, 11)
     """
+
+    _missing_is_deleted = True  # del c[element] is no error if it is not there
 
     def __missing__(self, element):
         """The count of an element that is not there: 0. Nothing is stored."""
@@ -215,11 +216,6 @@ class EMCounter(EMDict):
         """Not there, as in Counter: NotImplementedError. Use update()."""
         raise NotImplementedError("EMCounter.fromkeys() is undefined; use EMCounter(dirname).update(iterable)")
 
-    def __delitem__(self, element):
-        """Remove an element; one that is not there is no error."""
-        if element in self:
-            super().__delitem__(element)
-
     def copy(self):
         """Return a copy: a temporary EMCounter with the same picklers. O(n).
 
@@ -234,10 +230,7 @@ class EMCounter(EMDict):
 
     def _of(self, pairs):
         """A temporary EMCounter with the picklers of this one."""
-        pickler, unpickler, allow_pickle = self._picklers()
-        result = EMCounter(None, pickler, unpickler, allow_pickle=allow_pickle)
-        EMDict.update(result, pairs)
-        return result
+        return _support.temporary(self, EMCounter, EMDict.update, [pairs])
 
     def _combined(self, other, combine, reflected=False):
         if not isinstance(other, (EMCounter, collections.Counter)):

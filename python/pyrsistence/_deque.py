@@ -1,20 +1,16 @@
 """The parts of EMDeque that gain nothing from being native."""
 
+import functools
+import itertools
+
 from . import _support
 from ._core import EMDeque
 
 
-def _temporary(like, *sources):
+def _temporary(like, sources):
     """A temporary EMDeque with the picklers and maxlen of `like`, and the elements of the sources."""
-    pickler, unpickler, allow_pickle = like._picklers()
-    result = EMDeque(None, pickler, unpickler, allow_pickle=allow_pickle, maxlen=like.maxlen)
-    try:
-        for source in sources:
-            EMDeque.extend(result, source)
-    except BaseException:
-        result.close()
-        raise
-    return result
+    make = functools.partial(EMDeque, maxlen=like.maxlen)
+    return _support.temporary(like, make, EMDeque.extend, sources)
 
 
 def copy(self):
@@ -27,11 +23,11 @@ def copy(self):
     ...         list(other)
     [1]
     """
-    return _temporary(self, self)
+    return _temporary(self, [self])
 
 
 def concatenated(self, other):
-    return _temporary(self, self, other)
+    return _temporary(self, [self, other])
 
 
 def repetitions(self, times):
@@ -43,14 +39,7 @@ def repetitions(self, times):
 
 
 def repeated(self, times):
-    result = _temporary(self)
-    try:
-        for _ in range(repetitions(self, times)):
-            EMDeque.extend(result, self)
-    except BaseException:
-        result.close()
-        raise
-    return result
+    return _temporary(self, itertools.repeat(self, repetitions(self, times)))
 
 
 def describe(self):

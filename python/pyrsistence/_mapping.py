@@ -147,9 +147,8 @@ def update(self, other=(), /, **kwargs):
                 self[key] = value
 
 
-def _temporary(like):
-    pickler, unpickler, allow_pickle = like._picklers()
-    return EMDict(None, pickler, unpickler, allow_pickle=allow_pickle)
+def _temporary(like, *sources):
+    return _support.temporary(like, EMDict, EMDict.update, sources)
 
 
 def copy(self):
@@ -165,9 +164,7 @@ def copy(self):
     EMDict(..., {1: 'one'})
     >>> other.close()
     """
-    result = _temporary(self)
-    result.update(self)
-    return result
+    return _temporary(self, self)
 
 
 def fromkeys(cls, iterable, value=None, /):
@@ -178,29 +175,21 @@ def fromkeys(cls, iterable, value=None, /):
     ...     dict(d)
     {'a': 0, 'b': 0}
     """
-    result = EMDict(None)
-    for key in iterable:
-        result[key] = value
-    return result
+    return _temporary(None, ((key, value) for key in iterable))
 
 
 def union(self, other):
     """Return a temporary EMDict with the pairs of both; those of the right operand win."""
     if not isinstance(other, collections.abc.Mapping):
         return NotImplemented
-    result = copy(self)
-    result.update(other)
-    return result
+    return _temporary(self, self, other)
 
 
 def reflected_union(self, other):
     """Return a temporary EMDict with the pairs of both; those of the right operand win."""
     if not isinstance(other, collections.abc.Mapping):
         return NotImplemented
-    result = _temporary(self)
-    result.update(other)
-    result.update(self)
-    return result
+    return _temporary(self, other, self)
 
 
 def update_in_place(self, other):

@@ -14,15 +14,7 @@ _LESS, _LESS_EQUAL, _EQUAL, _UNEQUAL, _GREATER, _GREATER_EQUAL = range(6)  # as 
 
 def _temporary(like, *sources):
     """A temporary EMSet with the picklers of `like` and the elements of the sources."""
-    pickler, unpickler, allow_pickle = like._picklers()
-    result = EMSet(None, pickler, unpickler, allow_pickle=allow_pickle)
-    try:
-        for source in sources:
-            result._add_all(source)
-    except BaseException:
-        result.close()
-        raise
-    return result
+    return _support.temporary(like, EMSet, EMSet._add_all, sources)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import typing
 import weakref
 
 from ._core import EMDeque, EMDict, EMList, EMSet, StoreHandle
-from ._counting import EMCounter, EMDefaultDict
+from ._counting import EMCounter, EMDefaultDict, checked_factory
 from ._errors import ClosedError
 
 TYPES = {"dict": EMDict, "list": EMList, "set": EMSet, "deque": EMDeque}
@@ -117,9 +117,9 @@ class Store(StoreHandle):
         ...     store["calls"]["main"]
         1
         """
-        EMDefaultDict.__new__(EMDefaultDict).default_factory = default_factory  # refused before anything is created
+        factory = checked_factory(default_factory)  # before anything is created
         handle = self._handle(EMDefaultDict, name)
-        handle.default_factory = default_factory
+        handle.default_factory = factory
         return handle
 
     def _find(self, name):

@@ -96,6 +96,23 @@ def describe(self, cls, entries, brackets, unit, end=""):
     return head + brackets[0] + ", ".join(shown) + brackets[1] + end + ")"
 
 
+def temporary(like, make, store, sources):
+    """A temporary container with the content of the sources; it is closed again if that fails.
+
+    like: the container whose picklers it gets, or None. make: its class, or what is called as that is. store: called with
+    the new container and each source.
+    """
+    pickler, unpickler, allow_pickle = (None, None, True) if like is None else like._picklers()
+    result = make(None, pickler, unpickler, allow_pickle=allow_pickle)
+    try:
+        for source in sources:
+            store(result, source)
+    except BaseException:
+        result.close()
+        raise
+    return result
+
+
 def add_methods(cls, methods):
     """Give a native class methods that are written in Python."""
     for name, method in methods.items():

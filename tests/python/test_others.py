@@ -154,6 +154,27 @@ def test_deques_compare_and_add_with_deques_only():
         assert list(d) == [2, 1, 2, 1, 1, 2, 1, 2]
 
 
+def test_what_cannot_be_decoded_is_not_lost_whoever_fills_the_deque_meanwhile(tmp_path):
+    class Meddler:
+        failing = False
+        pickle = staticmethod(pickle.dumps)
+
+        def unpickle(self, data):
+            if self.failing:
+                self.failing = False
+                d.append(3)
+                raise ValueError("not this one")
+            return pickle.loads(data)
+
+    meddler = Meddler()
+    with EMDeque(tmp_path / "d", meddler, meddler, maxlen=2) as d:
+        d.extend([1, 2])
+        meddler.failing = True
+        with pytest.raises(ValueError, match="not this one"):
+            d.pop()
+        assert list(d) == [2, 3]  # as append() left it
+
+
 def test_many_repetitions_end_when_nothing_changes_any_more():
     with EMDeque(None) as empty, EMDeque(None, maxlen=5) as full:
         full.extend("abc")
@@ -187,6 +208,16 @@ def test_counters_count_as_counter_does(tmp_path):
             EMCounter.fromkeys("ab")
     with EMDict(tmp_path / "c") as d:  # on disk it is a dict
         assert d["t"] == model["t"]
+
+
+def test_a_counter_is_cleared_as_one_operation():
+    with EMCounter(None) as c:
+        c.update(range(1000))
+        with c.snapshot() as before:
+            logged = c.info.log_bytes
+            c.clear()
+            assert len(c) == 0 and len(before) == 1000
+        assert c.info.log_bytes - logged < 200
 
 
 def test_what_came_before_an_exception_is_counted():
