@@ -337,6 +337,10 @@ nb::object Collection::name() const { return to_text(options_.name); }
 nb::object Collection::mode() const { return own(PyUnicode_FromString(name_of(options_.mode))); }
 
 nb::object Collection::state() const {
+    if (storing_value()) {
+        raise(PyExc_TypeError, std::string("a value cannot hold an ") + kind_.name + ", which lives in a store of its own; store a copy of its "
+                               "content, or keep both as containers of one Store and put its name into the value");
+    }
     if (frozen_) {
         raise(PyExc_TypeError, std::string("this ") + kind_.name + " is a snapshot, which no other process can open; "
                                "keep it under a name (snapshots.create(name)) and open that with at=name");

@@ -273,6 +273,7 @@ void bind_dict(nb::module_& module);
 void bind_list(nb::module_& module);
 void bind_set(nb::module_& module);
 void bind_deque(nb::module_& module);
+void bind_sorted(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);

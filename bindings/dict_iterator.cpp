@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "bindings/iterator_type.hpp"
 #include "codec/item.hpp"
 #include "pyrsistence/raw_dict.hpp"
 
@@ -10,8 +11,6 @@ namespace pyrsistence::bindings {
 namespace {
 
 constexpr std::size_t kMaxChunk = 1024;
-
-PyTypeObject* iterator_type = nullptr;
 
 class DictIterator {
 public:
@@ -46,7 +45,6 @@ private:
     Part part_;
     bool backwards_;
     const char* what_;
-    bool running_ = false;
     std::uint64_t serial_;  ///< of the session that the ids belong to
     EntryId limit_;         ///< next id of the dict when the iteration began
     EntryId next_;          ///< where the chunk begins
@@ -105,15 +103,6 @@ PyObject* DictIterator::decode(const codec::EntryView& entry) const {
 
 PyObject* DictIterator::next() {
     if (!dict_.is_valid()) return nullptr;
-    // Unpicklers and destructors may come back here while the chunk is being read, and other threads also while
-    // this one waits for the store.
-    if (running_) raise(PyExc_ValueError, "this iterator is already executing");
-    struct Running {
-        bool& flag;
-        explicit Running(bool& flag) : flag(flag) { flag = true; }
-        ~Running() { flag = false; }
-    };
-    const Running running(running_);
     if (!fetch()) {
         const nb::object dict = std::move(dict_);
         return nullptr;
@@ -122,52 +111,16 @@ PyObject* DictIterator::next() {
     return decode(entry);
 }
 
-struct IteratorObject {
-    PyObject_HEAD DictIterator iterator;
-};
-
-DictIterator& iterator_of(PyObject* self) { return reinterpret_cast<IteratorObject*>(self)->iterator; }
-
-PyObject* next(PyObject* self) { return iterator_of(self).next(); }
-
-int traverse(PyObject* self, visitproc visit, void* arg) {
-    Py_VISIT(Py_TYPE(self));
-    return iterator_of(self).traverse(visit, arg);
-}
-
-int clear(PyObject* self) {
-    iterator_of(self).clear();
-    return 0;
-}
-
-void destroy(PyObject* self) {
-    PyTypeObject* type = Py_TYPE(self);
-    PyObject_GC_UnTrack(self);
-    iterator_of(self).~DictIterator();
-    type->tp_free(self);
-    Py_DECREF(type);
-}
-
-template <class Function>
-PyType_Slot slot(int id, Function* function) {
-    return {id, reinterpret_cast<void*>(function)};
-}
+constinit IteratorType<DictIterator> iterator_type;
 
 }  // namespace
 
-void init_dict_iterator() {
-    iterator_type = make_plain_type(
-        "pyrsistence.emdict_iterator", sizeof(IteratorObject),
-        {slot(Py_tp_iter, &PyObject_SelfIter), slot(Py_tp_iternext, guarded<&next>),
-         slot(Py_tp_traverse, &traverse), slot(Py_tp_clear, &clear), slot(Py_tp_dealloc, &destroy)});
-}
+void init_dict_iterator() { iterator_type.init("pyrsistence.emdict_iterator"); }
 
 PyObject* make_dict_iterator(PyObject* dict, Part part, bool backwards, const char* what) {
     const Use<RawDict> engine(collection_of(dict));
     const DictIterator::Start start{engine.serial(), engine->version(), engine->next_id(), what};
-    PyObject* self = own(iterator_type->tp_alloc(iterator_type, 0)).release().ptr();
-    new (&iterator_of(self)) DictIterator(dict, part, backwards, start);
-    return self;
+    return iterator_type.make(dict, part, backwards, start);
 }
 
 }  // namespace pyrsistence::bindings

@@ -55,6 +55,8 @@ void translate(const Message& message) {
         set_os_error("NotFoundError", ENOENT, message(error));
     } catch (const ExistsError& error) {
         set_os_error("ExistsError", EEXIST, message(error));
+    } catch (const OrderError& error) {
+        set_error(error_type("OrderError"), message(error));
     } catch (const StorageError& error) {
         set_storage_error(error.code(), message(error));
     } catch (const std::filesystem::filesystem_error& error) {

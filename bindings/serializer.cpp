@@ -20,7 +20,18 @@ constexpr long kPickleProtocol = 5;
 
 nb::object optional(nb::object object) { return object.is_none() ? nb::object() : std::move(object); }
 
+thread_local unsigned storing = 0;
+
+class Storing {
+public:
+    Storing() { ++storing; }
+    ~Storing() { --storing; }
+    Storing(const Storing&) = delete;
+    Storing& operator=(const Storing&) = delete;
+};
+
 void put_pickled(PyObject* value, Buffer& out) {
+    const Storing now;
     const nb::object protocol = own(PyLong_FromLong(kPickleProtocol));
     const nb::object pickled = pickle_dumps(nb::handle(value), protocol);
     put_pickle(out, bytes_of(pickled.ptr()));
@@ -35,6 +46,8 @@ nb::object content_of(Bytes item, std::uint8_t tag) {
 }
 
 }  // namespace
+
+bool storing_value() noexcept { return storing > 0; }
 
 Serializer::Serializer(nb::object pickler, nb::object unpickler, bool allow_pickle)
     : pickler_(optional(std::move(pickler))),
@@ -71,6 +84,7 @@ nb::object Serializer::decode_value(Bytes item) const {
 
 nb::object Serializer::call_pickler(PyObject* value) const {
     static PyObject* const method = PyUnicode_InternFromString("pickle");
+    const Storing now;
     nb::object pickled = own(PyObject_CallMethodObjArgs(pickler_.ptr(), method, value, nullptr));
     if (PyBytes_Check(pickled.ptr())) return pickled;
     PyErr_Format(PyExc_TypeError, "%s.pickle() must return bytes, not %s", Py_TYPE(pickler_.ptr())->tp_name,

@@ -8,6 +8,9 @@
 
 namespace pyrsistence::bindings {
 
+/// Whether this thread is pickling a value that is to be stored: a container does not let itself become a part of one.
+bool storing_value() noexcept;
+
 class Serializer {
 public:
     Serializer() = default;

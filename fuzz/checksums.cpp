@@ -8,7 +8,7 @@
 #include "fuzz/mutate.hpp"
 #include "storage/log.hpp"
 #include "storage/meta.hpp"
-#include "structures/slotted_leaf.hpp"
+#include "structures/slotted_page.hpp"
 
 namespace pyrsistence::fuzz {
 
@@ -21,7 +21,7 @@ using storage::kPageSize;
 using storage::Log;
 using storage::Meta;
 using storage::PageKind;
-using Leaf = structures::SlottedLeaf;
+using Leaf = structures::SlottedPage;
 
 constexpr std::size_t kEntrySize = 20;       ///< of the space map's directory
 constexpr std::size_t kSnapshotFields = 90;  ///< of an entry of the table, before the name

@@ -23,7 +23,7 @@ using storage::PageKind;
 using Counted = structures::InnerNode<true>;
 using HashInner = structures::InnerNode<false>;
 using Index = structures::BucketTree;
-using Leaf = structures::SlottedLeaf;
+using Leaf = structures::SlottedPage;
 using Root = storage::RootPage;
 
 constexpr std::uint64_t kMost48 = (std::uint64_t{1} << 48) - 1;

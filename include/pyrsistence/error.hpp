@@ -55,6 +55,12 @@ public:
     using Error::Error;
 };
 
+/// Keys that cannot be put in order: they are not comparable, or have no order at all.
+class OrderError : public Error {
+public:
+    using Error::Error;
+};
+
 /// The operating system refused: a full disk, an I/O error, a permission.
 class StorageError : public Error {
 public:

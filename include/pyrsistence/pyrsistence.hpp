@@ -8,5 +8,8 @@
 #include "pyrsistence/dict.hpp"
 #include "pyrsistence/error.hpp"
 #include "pyrsistence/list.hpp"
+#include "pyrsistence/priority_queue.hpp"
 #include "pyrsistence/set.hpp"
+#include "pyrsistence/sorted_dict.hpp"
+#include "pyrsistence/sorted_set.hpp"
 #include "pyrsistence/store.hpp"

@@ -12,7 +12,9 @@
 #pragma once
 
 #include "pyrsistence/deque.hpp"
+#include "pyrsistence/priority_queue.hpp"
 #include "pyrsistence/set.hpp"
+#include "pyrsistence/sorted_set.hpp"
 
 namespace pyrsistence {
 
@@ -41,9 +43,22 @@ public:
         return Deque<T>(*this, name, max_size);
     }
 
+    template <Storable K, Storable V>
+    SortedDict<K, V> sorted_dict(std::string_view name) {
+        return SortedDict<K, V>(*this, name);
+    }
+    template <Storable K>
+    SortedSet<K> sorted_set(std::string_view name) {
+        return SortedSet<K>(*this, name);
+    }
+    template <Storable T, Storable P = T>
+    PriorityQueue<T, P> priority_queue(std::string_view name) {
+        return PriorityQueue<T, P>(*this, name);
+    }
+
     struct Entry {
         std::string name;
-        std::string type;  ///< "dict", "list", "set" or "deque"
+        std::string type;  ///< "dict", "list", "set", "deque", "sorted dict", "sorted set" or "priority queue"
     };
     /// In the order of their creation. O(number of containers), as everything below.
     std::vector<Entry> containers() const;

@@ -9,8 +9,17 @@
 
 import collections.abc as _abc
 
-from . import _deque, _mapping, _notebook, _set, _store, _support
-from ._core import EMDeque, EMDict, EMList, EMSet, __version__
+from . import _deque, _mapping, _notebook, _set, _sorted, _store, _support
+from ._core import (
+    EMDeque,
+    EMDict,
+    EMList,
+    EMPriorityQueue,
+    EMSet,
+    EMSortedDict,
+    EMSortedSet,
+    __version__,
+)
 from ._counting import EMCounter, EMDefaultDict
 from ._errors import (
     ClosedError,
@@ -20,6 +29,7 @@ from ._errors import (
     FormatError,
     LockedError,
     NotFoundError,
+    OrderError,
     PickleRefusedError,
     ReadOnlyError,
     StorageError,
@@ -37,13 +47,17 @@ __all__ = [
     "EMDeque",
     "EMDict",
     "EMList",
+    "EMPriorityQueue",
     "EMSet",
+    "EMSortedDict",
+    "EMSortedSet",
     "Error",
     "ExistsError",
     "FormatError",
     "Info",
     "LockedError",
     "NotFoundError",
+    "OrderError",
     "PickleRefusedError",
     "ReadOnlyError",
     "Report",
@@ -60,7 +74,11 @@ _support.add_methods(EMDict, _mapping.METHODS)
 _support.add_methods(EMList, {"edit": _support.edit_item})
 _support.add_methods(EMSet, _set.METHODS)
 _support.add_methods(EMDeque, _deque.METHODS)
-for _class in (EMDict, EMList, EMSet, EMDeque, Store):
+_support.add_methods(EMSortedDict, _sorted.DICT_METHODS)
+_support.add_methods(EMSortedSet, _sorted.SET_METHODS)
+_support.add_methods(EMPriorityQueue, _sorted.QUEUE_METHODS)
+EMSortedDict.bisect, EMSortedSet.bisect = EMSortedDict.bisect_right, EMSortedSet.bisect_right
+for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, Store):
     _class.snapshots = _store.snapshots
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
@@ -70,3 +88,6 @@ _abc.MutableMapping.register(EMDict)
 _abc.MutableSequence.register(EMList)
 _abc.MutableSet.register(EMSet)
 _abc.MutableSequence.register(EMDeque)
+_abc.MutableMapping.register(EMSortedDict)
+_abc.MutableSet.register(EMSortedSet)
+_abc.Sequence.register(EMSortedSet)

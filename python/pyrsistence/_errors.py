@@ -24,6 +24,10 @@ class ClosedError(Error, ValueError):
     """The container was closed, or belongs to the parent of a forked process."""
 
 
+class OrderError(Error, TypeError):
+    """Keys that cannot be put in order: they are not comparable, or have no order at all."""
+
+
 class ReadOnlyError(Error):
     """A change was asked of a container that is open with mode ``"r"``."""
 

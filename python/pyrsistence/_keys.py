@@ -43,8 +43,20 @@ MAX_GUARDED_IDENTITY = 4096
 _registered = weakref.WeakKeyDictionary()
 _describers = weakref.WeakKeyDictionary()
 _guarded = collections.OrderedDict()
-# A key may lead to its class, that to its module's globals, and those to handles that would never be closed.
-atexit.register(_guarded.clear)
+
+
+@atexit.register
+def _forget():
+    """A key, or the function that describes it, may lead to the globals of its module, and these to handles, which
+    would never be closed."""
+    _guarded.clear()
+    _describers.clear()
+    for cls in list(_registered):
+        _registered[cls] = _too_late
+
+
+def _too_late(key):
+    raise RuntimeError(f"the interpreter is ending: what identifies a {class_name(type(key))} is not known any more")
 
 
 def register_key(cls, function):

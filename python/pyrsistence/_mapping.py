@@ -1,4 +1,4 @@
-"""The methods of EMDict that gain nothing from being native, and its views.
+"""The methods of EMDict and EMSortedDict that gain nothing from being native, and its views.
 
 ``generic_*`` are what the native methods turn to if a subclass overrides ``[]``: they rely on the subclass.
 """
@@ -7,7 +7,7 @@ import collections.abc
 import types
 
 from . import _support
-from ._core import EMDict
+from ._core import EMDict, EMSortedDict
 from ._support import MISSING, edit, short
 
 
@@ -105,6 +105,11 @@ def items(self):
     return ItemsView(self)
 
 
+def kind(mapping):
+    """The native class that a mapping is of."""
+    return EMSortedDict if isinstance(mapping, EMSortedDict) else EMDict
+
+
 def pair(position, element):
     try:
         element = tuple(element)
@@ -132,27 +137,29 @@ def update(self, other=(), /, **kwargs):
     """
     if type(other) is dict:
         pairs = other
-    elif type(other) is EMDict:
+    elif type(other) in (EMDict, EMSortedDict):
         pairs = other.items()
     elif hasattr(other, "keys"):
         pairs = ((key, other[key]) for key in other.keys())  # noqa: SIM118 - all that is known is keys()
     else:
         pairs = other
     for source in (pairs, kwargs):
-        if type(self).__setitem__ is EMDict.__setitem__:
-            EMDict._store_pairs(self, source)
+        cls = kind(self)
+        if type(self).__setitem__ is cls.__setitem__:
+            cls._store_pairs(self, source)
         else:
             for position, element in enumerate(source.items() if type(source) is dict else source):
                 key, value = pair(position, element)
                 self[key] = value
 
 
-def _temporary(like, *sources):
-    return _support.temporary(like, EMDict, EMDict.update, sources)
+def _temporary(like, *sources, cls=None):
+    cls = cls or kind(like)
+    return _support.temporary(like, cls, cls.update, sources)
 
 
 def copy(self):
-    """Return a copy: a temporary EMDict with the same picklers, which is deleted when it is closed.
+    """Return a copy: a temporary dict of the same kind, with the same picklers, which is deleted when it is closed.
 
     To keep the copy, fill a store of your own: ``EMDict(path).update(d)``. O(n).
 
@@ -168,25 +175,25 @@ def copy(self):
 
 
 def fromkeys(cls, iterable, value=None, /):
-    """Return a temporary EMDict with the keys of the iterable, all with the same value.
+    """Return a temporary dict with the keys of the iterable, all with the same value.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMDict.fromkeys("ab", 0) as d:
     ...     dict(d)
     {'a': 0, 'b': 0}
     """
-    return _temporary(None, ((key, value) for key in iterable))
+    return _temporary(None, ((key, value) for key in iterable), cls=EMSortedDict if issubclass(cls, EMSortedDict) else EMDict)
 
 
 def union(self, other):
-    """Return a temporary EMDict with the pairs of both; those of the right operand win."""
+    """Return a temporary dict with the pairs of both; those of the right operand win."""
     if not isinstance(other, collections.abc.Mapping):
         return NotImplemented
     return _temporary(self, self, other)
 
 
 def reflected_union(self, other):
-    """Return a temporary EMDict with the pairs of both; those of the right operand win."""
+    """Return a temporary dict with the pairs of both; those of the right operand win."""
     if not isinstance(other, collections.abc.Mapping):
         return NotImplemented
     return _temporary(self, other, self)
@@ -214,12 +221,12 @@ def equal(left, right):
 
 
 def _entries(self):
-    return (f"{short(key)}: {short(value)}" for key, value in EMDict.items(self))
+    return (f"{short(key)}: {short(value)}" for key, value in kind(self).items(self))
 
 
 def describe(self):
     """A repr that reads a few entries at most, and never raises on their account."""
-    return _support.describe(self, EMDict, _entries, "{}", "entries")
+    return _support.describe(self, kind(self), _entries, "{}", "entries")
 
 
 def _stored(self, key):

@@ -1,20 +1,25 @@
-"""The set algebra of EMSet.
+"""The set algebra of EMSet and EMSortedSet.
 
-Results are temporary EMSets, and what is combined is read element by element: none of it is loaded into memory.
+Results are temporary sets of the same kind, and what is combined is read element by element: none of it is loaded into memory.
 """
 
 import contextlib
 from collections.abc import Set
 
 from . import _support
-from ._core import EMSet
+from ._core import EMSet, EMSortedSet
 
 _LESS, _LESS_EQUAL, _EQUAL, _UNEQUAL, _GREATER, _GREATER_EQUAL = range(6)  # as in C
 
 
+def _kind(like):
+    return EMSortedSet if isinstance(like, EMSortedSet) else EMSet
+
+
 def _temporary(like, *sources):
-    """A temporary EMSet with the picklers of `like` and the elements of the sources."""
-    return _support.temporary(like, EMSet, EMSet._add_all, sources)
+    """A temporary set of the kind of `like`, with its picklers and the elements of the sources."""
+    cls = _kind(like)
+    return _support.temporary(like, cls, cls._add_all, sources)
 
 
 @contextlib.contextmanager
@@ -41,7 +46,7 @@ def update(self, *others):
 
 
 def copy(self):
-    """Return a copy: a temporary EMSet with the same picklers, which is deleted when it is closed. O(n).
+    """Return a copy: a temporary set with the same picklers, which is deleted when it is closed. O(n).
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:
@@ -54,7 +59,7 @@ def copy(self):
 
 
 def union(self, *others):
-    """Return a temporary EMSet of the members and the elements of all others, which are iterables.
+    """Return a temporary set of the members and the elements of all others, which are iterables.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:
@@ -74,7 +79,7 @@ def _common(left, right):
 
 
 def intersection(self, *others):
-    """Return a temporary EMSet of the members that are in all others, which are iterables.
+    """Return a temporary set of the members that are in all others, which are iterables.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:
@@ -91,7 +96,7 @@ def intersection(self, *others):
 
 
 def difference(self, *others):
-    """Return a temporary EMSet of the members that are in none of the others, which are iterables.
+    """Return a temporary set of the members that are in none of the others, which are iterables.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:
@@ -106,7 +111,7 @@ def difference(self, *others):
 
 
 def symmetric_difference(self, other):
-    """Return a temporary EMSet of what is either a member or an element of the other, an iterable, but not both.
+    """Return a temporary set of what is either a member or an element of the other, an iterable, but not both.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:
@@ -249,18 +254,18 @@ def _in_place(method):
 
 
 def _reflected_union(self, other):
-    """Return a temporary EMSet of the elements of the other set and the members."""
+    """Return a temporary set of the elements of the other set and the members."""
     return _temporary(self, other, self)
 
 
 def _reflected_difference(self, other):
-    """Return a temporary EMSet of the elements of the other set that are no members."""
+    """Return a temporary set of the elements of the other set that are no members."""
     return _temporary(self, (element for element in other if element not in self))
 
 
 def describe(self):
     """A repr that reads a few members at most, and never raises on their account."""
-    return _support.describe(self, EMSet, lambda members: map(_support.short, EMSet.__iter__(members)), "{}", "members")
+    return _support.describe(self, _kind(self), lambda members: map(_support.short, _kind(members).__iter__(members)), "{}", "members")
 
 
 METHODS = {

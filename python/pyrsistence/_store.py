@@ -5,11 +5,19 @@ import datetime
 import typing
 import weakref
 
-from ._core import EMDeque, EMDict, EMList, EMSet, StoreHandle
+from ._core import EMDeque, EMDict, EMList, EMPriorityQueue, EMSet, EMSortedDict, EMSortedSet, StoreHandle
 from ._counting import EMCounter, EMDefaultDict, checked_factory
 from ._errors import ClosedError
 
-TYPES = {"dict": EMDict, "list": EMList, "set": EMSet, "deque": EMDeque}
+TYPES = {
+    "dict": EMDict,
+    "list": EMList,
+    "set": EMSet,
+    "deque": EMDeque,
+    "sorted dict": EMSortedDict,
+    "sorted set": EMSortedSet,
+    "priority queue": EMPriorityQueue,
+}
 
 
 class Store(StoreHandle):
@@ -95,6 +103,39 @@ class Store(StoreHandle):
         ['b', 'c']
         """
         return self._handle(EMDeque, name, maxlen)
+
+    def sorted_dict(self, name):
+        """Open the EMSortedDict of this name, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.sorted_dict("symbols").update({0x401000: "main", 0x400000: "_start"})
+        ...     store["symbols"].peekitem(0)
+        (4194304, '_start')
+        """
+        return self._handle(EMSortedDict, name)
+
+    def sorted_set(self, name):
+        """Open the EMSortedSet of this name, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.sorted_set("seen").update([3, 1, 2])
+        ...     list(store["seen"])
+        [1, 2, 3]
+        """
+        return self._handle(EMSortedSet, name)
+
+    def priority_queue(self, name):
+        """Open the EMPriorityQueue of this name, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.priority_queue("tasks").push("sync", 3)
+        ...     store["tasks"].pop()
+        'sync'
+        """
+        return self._handle(EMPriorityQueue, name)
 
     def counter(self, name):
         """Open the EMDict of this name as an EMCounter, created if there is none; otherwise as dict().

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import types
 import typing
 
 from ._errors import ClosedError
@@ -111,6 +112,19 @@ def temporary(like, make, store, sources):
         result.close()
         raise
     return result
+
+
+def renewed(method):
+    """Another function, or class method, with the same code: add_methods() names each after its class."""
+    function = getattr(method, "__func__", method)
+    other = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    other.__kwdefaults__ = function.__kwdefaults__
+    other.__doc__ = function.__doc__
+    if hasattr(function, "__wrapped__"):
+        other.__wrapped__ = function.__wrapped__
+    return classmethod(other) if isinstance(method, classmethod) else other
 
 
 def add_methods(cls, methods):

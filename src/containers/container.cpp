@@ -28,7 +28,7 @@ storage::ReadStep Container::reading() const { return storage::ReadStep(store(),
 std::uint64_t Container::size() const {
     const storage::ReadStep step = reading();
     const std::byte* root = step.root(id_) + containers::kEntriesField;
-    return structures::Tree(step.pager(), root, structures::Tree::Key::rank).size();
+    return structures::Tree(step.pager(), root, structures::TreeOrder::rank).size();
 }
 
 Info Container::info() const {

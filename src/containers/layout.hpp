@@ -10,21 +10,26 @@ namespace pyrsistence::containers {
 /// Every container keeps its entries in a Tree whose RootField is the first field.
 inline constexpr std::size_t kEntriesField = storage::RootPage::kFields;
 
-/// How the Tree of a type is ordered: dicts and sets have the fields of DictRoot, lists and deques those of ListRoot.
-/// Nothing if there is no such type.
-inline std::optional<structures::Tree::Key> order_of(storage::ContainerType type) {
+/// How the tree of a type is ordered: by id it has the fields of DictRoot, by rank those of ListRoot, by key those of
+/// SortedRoot. Nothing if there is no such type.
+inline std::optional<structures::TreeOrder> order_of(storage::ContainerType type) {
     switch (type) {
         case storage::ContainerType::dict:
-        case storage::ContainerType::set: return structures::Tree::Key::id;
+        case storage::ContainerType::set: return structures::TreeOrder::id;
         case storage::ContainerType::list:
-        case storage::ContainerType::deque: return structures::Tree::Key::rank;
+        case storage::ContainerType::deque: return structures::TreeOrder::rank;
+        case storage::ContainerType::sorted_dict:
+        case storage::ContainerType::sorted_set:
+        case storage::ContainerType::priority_queue: return structures::TreeOrder::key;
     }
     return std::nullopt;
 }
-/// The entries of a container of any type. REQUIRES: order_of(type).
-template <class Root>
-structures::Tree entries_of(storage::Pager& pager, Root* root) {
-    return {pager, root + kEntriesField, *order_of(storage::RootPage::type(root))};
+/// Calls use(tree) with the entries of a container of any type. REQUIRES: order_of(type).
+template <class Root, class Use>
+auto with_entries(storage::Pager& pager, Root* root, Use&& use) {
+    const structures::TreeOrder order = *order_of(storage::RootPage::type(root));
+    if (order == structures::TreeOrder::key) return use(structures::KeyTree(pager, root + kEntriesField, order));
+    return use(structures::Tree(pager, root + kEntriesField, order));
 }
 
 struct DictRoot {
@@ -36,10 +41,10 @@ struct DictRoot {
     static_assert(kFilter + structures::HashIndex::kFilterSize <= storage::RootPage::kNameSize);
 
     static structures::Tree entries(storage::Pager& pager, const std::byte* root) {
-        return {pager, root + kEntries, structures::Tree::Key::id};
+        return {pager, root + kEntries, structures::TreeOrder::id};
     }
     static structures::Tree entries(storage::Pager& pager, std::byte* root) {
-        return {pager, root + kEntries, structures::Tree::Key::id};
+        return {pager, root + kEntries, structures::TreeOrder::id};
     }
     static structures::HashIndex index(storage::Pager& pager, const std::byte* root) { return {pager, index_roots(root)}; }
     /// They are written only in a root that the caller may write.
@@ -55,10 +60,10 @@ struct ListRoot {
     static constexpr std::size_t kItems = kEntriesField;
     static constexpr std::size_t kLimit = kItems + structures::RootField::kSize;  ///< u64: most items + 1; 0: no limit
     static structures::Tree items(storage::Pager& pager, const std::byte* root) {
-        return {pager, root + kItems, structures::Tree::Key::rank};
+        return {pager, root + kItems, structures::TreeOrder::rank};
     }
     static structures::Tree items(storage::Pager& pager, std::byte* root) {
-        return {pager, root + kItems, structures::Tree::Key::rank};
+        return {pager, root + kItems, structures::TreeOrder::rank};
     }
     static std::optional<std::uint64_t> limit(const std::byte* root) {
         const auto field = codec::load<std::uint64_t>(root + kLimit);
@@ -66,6 +71,15 @@ struct ListRoot {
         return field - 1;
     }
     static void set_limit(std::byte* root, std::uint64_t limit) { codec::store<std::uint64_t>(root + kLimit, limit + 1); }
+};
+
+struct SortedRoot {
+    static structures::KeyTree entries(storage::Pager& pager, const std::byte* root) {
+        return {pager, root + kEntriesField, structures::TreeOrder::key};
+    }
+    static structures::KeyTree entries(storage::Pager& pager, std::byte* root) {
+        return {pager, root + kEntriesField, structures::TreeOrder::key};
+    }
 };
 
 /// Moves a container's pages and extents from `limit` on to places before it, in steps of its own.

@@ -54,11 +54,11 @@ void reverse(WriteStep& step, ContainerId container) {
     for (std::uint64_t rank = 0; left > 0; ++rank) {
         step.next();
         const Record record = ListRoot::items(step.pager(), step.root(container)).at(--left);
-        Tree(step.pager(), fresh, Tree::Key::rank).insert(rank, record);
+        Tree(step.pager(), fresh, structures::TreeOrder::rank).insert(rank, record);
     }
     std::byte* root = step.change(container) + ListRoot::kItems;
     RootField::add_extents(root, 0 - RootField::extents(root));
-    Tree(step.pager(), root, Tree::Key::rank).clear();
+    Tree(step.pager(), root, structures::TreeOrder::rank).clear();
     std::memcpy(root, fresh, sizeof fresh);
 }
 
@@ -135,7 +135,7 @@ void commit_erase(WriteStep& step, ContainerId container, std::uint64_t first, s
 std::size_t commit_append_some(WriteStep& step, ContainerId container, std::uint64_t rank, std::span<const Bytes> some) {
     std::array<Record, kMostAppended> records;
     std::size_t count = 0;
-    for (; count < std::min(some.size(), records.size()) && some[count].size() <= structures::SlottedLeaf::kMaxRecord; ++count)
+    for (; count < std::min(some.size(), records.size()) && some[count].size() <= structures::SlottedPage::kMaxRecord; ++count)
         records[count] = {some[count], false};
     if (count == 0) return 0;
     count = items(step, container).append_some(std::span(records).first(count));

@@ -8,23 +8,27 @@
 
 namespace pyrsistence::containers {
 
-class Payload {
+/// If it lies in an extent, its reference in the leaf is followed by what head_of() returns.
+template <std::size_t kReferenceSize, Bytes (*head_of)(Bytes value)>
+class BasicPayload {
 public:
     /// Writes a large value to an extent now, before anything changes. Page pointers are void afterwards.
-    Payload(storage::WriteStep& step, Bytes value) : value_(value) {
-        if (value.size() <= structures::SlottedLeaf::kMaxRecord) return;
-        set_extent(step.extent(value));
+    BasicPayload(storage::WriteStep& step, Bytes value) : value_(value) {
+        if (value.size() <= structures::SlottedPage::kMaxRecord) return;
+        set_extent(step.extent(value), value);
         logged_as_extent_ = value.size() > storage::kLogInlineLimit;
     }
     /// Replay: the logged extent, or the logged bytes.
-    Payload(storage::WriteStep& step, const storage::LoggedOp& op, Bytes value) : Payload(step, op.external ? Bytes{} : value) {
-        if (op.external) set_extent(op.extent);
+    BasicPayload(storage::WriteStep& step, const storage::LoggedOp& op, Bytes value) : BasicPayload(step, op.external ? Bytes{} : value) {
+        if (!op.external) return;
+        constexpr bool has_head = kReferenceSize > storage::ExtentRef::kEncodedSize;
+        set_extent(op.extent, has_head ? step.pager().read_extent(op.extent) : Bytes{});
     }
-    Payload(const Payload&) = delete;
-    Payload& operator=(const Payload&) = delete;
+    BasicPayload(const BasicPayload&) = delete;
+    BasicPayload& operator=(const BasicPayload&) = delete;
 
     structures::Record record() const {
-        if (external_) return {reference_, true};
+        if (external_) return {Bytes(reference_).first(reference_size_), true};
         return {value_, false};
     }
     /// For the record's header: the extent if the log is to name it instead of holding the bytes.
@@ -32,24 +36,33 @@ public:
     Bytes logged_bytes() const { return logged_as_extent_ ? Bytes{} : value_; }
 
 private:
-    void set_extent(const storage::ExtentRef& extent) {
+    void set_extent(const storage::ExtentRef& extent, Bytes value) {
         extent_ = extent;
         extent_.encode(reference_.data());
+        const Bytes head = head_of(value);
+        std::ranges::copy(head, reference_.data() + storage::ExtentRef::kEncodedSize);
+        reference_size_ = storage::ExtentRef::kEncodedSize + head.size();
         external_ = true;
     }
 
     Bytes value_;
     storage::ExtentRef extent_;
-    std::array<std::byte, storage::ExtentRef::kEncodedSize> reference_{};
+    std::array<std::byte, kReferenceSize> reference_;
+    std::size_t reference_size_ = 0;
     bool external_ = false;
     bool logged_as_extent_ = false;
 };
 
+inline Bytes no_head(Bytes) { return {}; }
+using Payload = BasicPayload<storage::ExtentRef::kEncodedSize, &no_head>;
+/// For trees by key.
+using KeyedPayload = BasicPayload<storage::ExtentRef::kEncodedSize + structures::KeyedRecord::kMaxHead, &structures::KeyedRecord::head>;
+
 /// Copies entries of one leaf into a chunk until it holds `count` of them or kChunkBytes.
 inline constexpr std::size_t kChunkBytes = 64 * 1024;
 
-template <class Scan>
-void fill_chunk(Chunk& chunk, std::uint64_t start, std::size_t count, const structures::Tree& tree, Scan scan) {
+template <class Tree, class Scan>
+void fill_chunk(Chunk& chunk, std::uint64_t start, std::size_t count, const Tree& tree, Scan scan) {
     chunk.clear();
     std::optional<std::uint64_t> at = start;
     while (at && chunk.items.size() < count && chunk.bytes.size() < kChunkBytes) {

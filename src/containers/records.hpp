@@ -22,6 +22,14 @@ enum class ListOp : std::uint8_t {
     limit = 22,   ///< u64: most items, of a deque
 };
 
+enum class SortedOp : std::uint8_t {
+    insert = 16,       ///< entry, behind those with the same key
+    set = 17,          ///< entry, in place of one with the same key
+    erase = 18,        ///< sort key
+    erase_slice = 19,  ///< u48 first, u48 count
+    clear = 20,
+};
+
 template <class ContainerOp>
 storage::RecordHeader record_header(ContainerOp op, ContainerId id, const storage::ExtentRef* extent = nullptr) {
     return storage::RecordHeader(static_cast<storage::Op>(op), id, extent);

@@ -11,19 +11,29 @@ namespace {
 
 constexpr unsigned kLeavesPerStep = 8;  // within Pager::kStepFrames, at any height
 
+/// To where there is room.
+void move_extent(storage::WriteStep& step, ContainerId id, std::uint64_t rank, Bytes value) {
+    Buffer copy;
+    copy.append(value);
+    const auto replace = [&](const auto& payload) {
+        with_entries(step.pager(), step.change(id), [&](auto tree) { tree.replace(rank, payload.record()); });
+    };
+    if (order_of(storage::RootPage::type(step.root(id))) == structures::TreeOrder::key) replace(KeyedPayload(step, copy));
+    else replace(Payload(step, copy));
+    step.commit_moved();
+}
+
 /// Copies extents of one leaf to lower places; ranks may have changed meanwhile, contents not.
 void move_extents(storage::Store& store, ContainerId id, const std::vector<std::uint64_t>& ranks, PageId limit) {
     for (const std::uint64_t rank : ranks) {
         storage::WriteStep step(store);
-        const structures::Tree tree = entries_of(step.pager(), step.root(id));
-        if (rank >= tree.size()) return;
-        const structures::Record record = tree.at(rank);
-        if (!record.external || !structures::Tree::beyond(record, limit)) continue;
-        Buffer copy;
-        copy.append(tree.resolve(record));
-        const Payload payload(step, copy);
-        entries_of(step.pager(), step.change(id)).replace(rank, payload.record());
-        step.commit_moved();
+        const bool there = with_entries(step.pager(), step.root(id), [&](const auto& tree) {
+            if (rank >= tree.size()) return false;
+            const structures::Record record = tree.at(rank);
+            if (record.external && tree.beyond(record, limit)) move_extent(step, id, rank, tree.resolve(record));
+            return true;
+        });
+        if (!there) return;
     }
 }
 
@@ -34,11 +44,12 @@ void relocate_entries(storage::Store& store, ContainerId id, PageId limit, const
         {
             storage::WriteStep step(store);
             std::byte* root = step.change(id);
-            structures::Tree tree = entries_of(step.pager(), root);
-            for (unsigned i = 0; i < kLeavesPerStep && rank < tree.size(); ++i) {
-                rank = tree.relocate(rank, limit, [&](std::uint64_t at, const structures::Record&) { extents.push_back(at); });
-            }
-            size = tree.size();
+            with_entries(step.pager(), root, [&](auto tree) {
+                for (unsigned i = 0; i < kLeavesPerStep && rank < tree.size(); ++i) {
+                    rank = tree.relocate(rank, limit, [&](std::uint64_t at, const structures::Record&) { extents.push_back(at); });
+                }
+                size = tree.size();
+            });
             step.commit_moved();
         }
         if (progress) progress(std::min(rank, size), size);
@@ -67,7 +78,7 @@ void relocate(storage::Store& store, ContainerId id, PageId limit, const Progres
             const storage::ReadStep step(store);
             return order_of(storage::RootPage::type(step.root(id)));
         }();
-        if (order == structures::Tree::Key::id) relocate_index(store, id, limit);
+        if (order == structures::TreeOrder::id) relocate_index(store, id, limit);
     } catch (const ClosedError&) {
         (void)storage::ReadStep(store);  // closed; else only the container was removed meanwhile
     }

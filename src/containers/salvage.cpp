@@ -9,6 +9,7 @@
 #include "containers/dict_steps.hpp"
 #include "containers/records.hpp"
 #include "containers/verify.hpp"
+#include "pyrsistence/sort_key.hpp"
 #include "structures/verify.hpp"
 
 namespace pyrsistence::containers {
@@ -24,7 +25,7 @@ using storage::Pager;
 using storage::RootPage;
 using storage::Verification;
 using storage::WriteStep;
-using structures::Tree;
+using structures::TreeOrder;
 using structures::VisitEntry;
 
 constexpr std::size_t kMostLateBytes = std::size_t{64} << 20;
@@ -32,7 +33,8 @@ constexpr std::size_t kMostVersions = 4;             ///< of a container that wa
 constexpr EntryId kMostId = EntryId{1} << 47;        ///< more are not kept as they are
 
 bool known(ContainerType type) { return order_of(type).has_value(); }
-bool is_list(ContainerType type) { return order_of(type) == Tree::Key::rank; }
+bool is_list(ContainerType type) { return order_of(type) == TreeOrder::rank; }
+bool is_sorted(ContainerType type) { return order_of(type) == TreeOrder::key; }
 
 std::string called(std::string_view name) {
     return name.empty() ? "the container" : "container '" + std::string(name) + "'";
@@ -105,6 +107,7 @@ void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root,
     std::uint64_t taken = 0;
     const auto take = [&](std::uint64_t key, Bytes bytes) {
         if (target->list) target->list->append(bytes);
+        else if (target->sorted) add_sorted(*target, bytes);
         else add(target->id, key, bytes);
         ++taken;
     };
@@ -126,6 +129,7 @@ Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_
     }
     Copied target{.name = std::string(name), .type = type};
     if (is_list(type)) target.list = std::make_unique<RawList>(*store_, name, static_cast<ListType>(type), limit);
+    if (is_sorted(type)) target.sorted = std::make_unique<RawSorted>(*store_, name, static_cast<SortedType>(type));
     target.id = engine_->open_container(type, name, true);
     return &(copied_[id] = std::move(target));
 }
@@ -140,6 +144,15 @@ void Salvage::add(ContainerId container, EntryId id, Bytes entry) {
     const EntryId next = DictRoot::next_id(step.root(container));
     const bool keep = id >= next && id < kMostId;
     commit_add(step, container, keep ? id : next, found, hash, entry);
+}
+
+/// Where it belongs, whatever has been lost. A key that is there twice keeps its last value, but in a queue.
+void Salvage::add_sorted(Copied& target, Bytes bytes) {
+    const SortedEntryView parts = split_sorted_entry(bytes);
+    if (!has_own_sort_key(parts)) throw CorruptionError("a sort key that belongs to another key");
+    const SortedEntry entry{bytes, parts.sort_key, bytes.size() - parts.value.size()};
+    if (target.type == ContainerType::priority_queue) target.sorted->push(entry);
+    else target.sorted->set(entry);
 }
 
 bool Salvage::has(ContainerId container, EntryId id) const {
@@ -207,9 +220,13 @@ void Salvage::replay(const LoggedOp& op, Pager& from) {
     if (found == copied_.end()) return;  // it could not be read
     Copied& target = found->second;
     if (op.op == Op::rename) return rename(target, storage::name_in(op.operands));
-    if (op.op != Op::remove) return target.list ? replay_list(target, op, from) : replay_dict(target, op, from);
+    if (op.op != Op::remove) {
+        if (target.list) return replay_list(target, op, from);
+        return target.sorted ? replay_sorted(target, op, from) : replay_dict(target, op, from);
+    }
     forget_late(target);
     target.list.reset();
+    target.sorted.reset();
     engine_->remove_container(target.name);
     copied_.erase(found);
 }
@@ -284,6 +301,24 @@ void Salvage::replay_list(Copied& target, const LoggedOp& op, Pager& from) {
     if (static_cast<ListOp>(op.op) != ListOp::erase_slice) storage::bad_record();
     const std::uint64_t stride = operands.u48();
     target.list->erase_slice(rank, std::max<std::uint64_t>(stride, 1), operands.u48());
+}
+
+/// Ranks mean nothing where entries have been lost; keys do.
+void Salvage::replay_sorted(Copied& target, const LoggedOp& op, Pager& from) {
+    Operands operands(op);
+    switch (static_cast<SortedOp>(op.op)) {
+        case SortedOp::insert:
+        case SortedOp::set: return add_sorted(target, value_of(op, operands, from));
+        case SortedOp::erase: return (void)target.sorted->erase(operands.rest());
+        case SortedOp::clear:
+            target.complete = true;
+            return target.sorted->clear();
+        case SortedOp::erase_slice: break;
+        default: storage::bad_record();
+    }
+    const std::uint64_t first = operands.u48(), count = operands.u48();
+    if (target.complete) target.sorted->erase_slice(first, count);
+    else ++target.skipped;
 }
 
 void Salvage::set_limit(Copied& target, std::uint64_t limit) {

@@ -12,6 +12,7 @@
 
 #include "containers/layout.hpp"
 #include "pyrsistence/raw_list.hpp"
+#include "pyrsistence/raw_sorted.hpp"
 #include "pyrsistence/store.hpp"
 #include "storage/wreck.hpp"
 
@@ -49,7 +50,8 @@ private:
         bool complete = true;
         std::uint64_t skipped = 0;  ///< operations that could not be replayed
         ContainerId id = 0;         ///< in the new store
-        std::unique_ptr<RawList> list = {};
+        std::unique_ptr<RawList> list = {};      ///< a list or deque
+        std::unique_ptr<RawSorted> sorted = {};  ///< a sorted container
     };
     /// Changed entries whose older version was lost: they keep no place in the order.
     using Late = std::map<std::pair<ContainerId, EntryId>, std::vector<std::byte>>;
@@ -59,11 +61,13 @@ private:
                   std::optional<std::uint64_t> limit = {});
     const std::byte* best_version(storage::Pager& from, std::span<const storage::FoundRoot> versions) const;
     void add(ContainerId container, EntryId id, Bytes entry);
+    void add_sorted(Copied& target, Bytes bytes);
     bool has(ContainerId container, EntryId id) const;
 
     void replay(const storage::LoggedOp& op, storage::Pager& from);
     void replay_dict(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void replay_list(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
+    void replay_sorted(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void set_limit(Copied& target, std::uint64_t limit);
     void replay_replacement(Copied& target, EntryId id, Bytes entry);
     /// Of one entry, or of all.

@@ -7,6 +7,7 @@
 #include "codec/hash.hpp"
 #include "codec/item.hpp"
 #include "containers/layout.hpp"
+#include "pyrsistence/sort_key.hpp"
 #include "structures/verify.hpp"
 
 namespace pyrsistence::containers {
@@ -20,6 +21,7 @@ using storage::Verification;
 using structures::BucketTree;
 using structures::IndexPart;
 using structures::Tree;
+using structures::TreeOrder;
 using structures::Verified;
 
 /// A sum over pairs of tag and id. Two sums are equal only if the same pairs were added, but for a chance of
@@ -142,7 +144,7 @@ private:
 
 void DictVerification::run() {
     out_.enter(Part::entries);
-    tree_ = structures::verify_tree(pager_, root_ + DictRoot::kEntries, Tree::Key::id, out_,
+    tree_ = structures::verify_tree(pager_, root_ + DictRoot::kEntries, TreeOrder::id, out_,
                                     [this](EntryId id, Bytes bytes) { entry(id, bytes); });
     out_.count_entries(tree_.entries);
     if (beyond_ > 0) {
@@ -240,11 +242,30 @@ void DictVerification::bad_slot(PageId bucket, EntryId id, const char* what) {
 void verify_list(Pager& pager, const std::byte* root, Verification& out) {
     out.enter(Part::entries);
     const auto ignore = [](std::uint64_t, Bytes) {};
-    const std::uint64_t count = structures::verify_tree(pager, root + ListRoot::kItems, Tree::Key::rank, out, ignore).entries;
+    const std::uint64_t count = structures::verify_tree(pager, root + ListRoot::kItems, TreeOrder::rank, out, ignore).entries;
     out.count_entries(count);
     if (const auto limit = ListRoot::limit(root); limit && count > *limit) {
         out.fault(0, std::to_string(count) + " items in a deque of at most " + std::to_string(*limit));
     }
+}
+
+/// Whether its sort keys belong to keys, and are those of other keys than the ones before them.
+void verify_sorted(Pager& pager, const std::byte* root, bool repeated, Verification& out) {
+    out.enter(Part::entries);
+    Buffer before;
+    bool first = true;
+    const auto entry = [&](std::uint64_t, Bytes bytes) {
+        const SortedEntryView parts = split_sorted_entry(bytes);
+        if (!has_own_sort_key(parts)) throw CorruptionError("its sort key belongs to another key");
+        if (parts.value.empty() && !repeated) throw CorruptionError("an entry without a value");
+        if (!first && !repeated && std::ranges::equal(before.view(), parts.sort_key)) {
+            throw CorruptionError("its key is there twice");
+        }
+        if (!first && !comparable(before, parts.sort_key)) throw CorruptionError("its key is of another kind than the one before");
+        before.assign(parts.sort_key);
+        first = false;
+    };
+    out.count_entries(structures::verify_tree(pager, root + kEntriesField, TreeOrder::key, out, entry).entries);
 }
 
 }  // namespace
@@ -257,6 +278,10 @@ void verify_container(Pager& pager, const std::byte* root, std::uint64_t hash_se
         case ContainerType::deque:
             out.enter(Part::entries);
             return verify_list(pager, root, out);
+        case ContainerType::sorted_dict:
+        case ContainerType::sorted_set:
+        case ContainerType::priority_queue:
+            return verify_sorted(pager, root, storage::RootPage::type(root) == ContainerType::priority_queue, out);
     }
     out.lose_pages();
     out.fault(0, "a container of unknown type " + std::to_string(storage::page_level(root)));

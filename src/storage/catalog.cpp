@@ -33,6 +33,9 @@ std::string name_of(ContainerType type) {
         case ContainerType::list: return "list";
         case ContainerType::set: return "set";
         case ContainerType::deque: return "deque";
+        case ContainerType::sorted_dict: return "sorted dict";
+        case ContainerType::sorted_set: return "sorted set";
+        case ContainerType::priority_queue: return "priority queue";
     }
     return "type " + std::to_string(int(type));
 }

@@ -140,7 +140,7 @@ private:
     }
     static void prefetch(const std::byte* bucket, const Bounds& bounds, std::uint64_t tag) {
         const std::size_t likely = kSlots + kSlot * likely_slot(bounds, tag);
-        Spine<false>::prefetch(bucket, {0, likely - std::min<std::size_t>(likely, 64), likely});
+        Spine<InnerNode<false>>::prefetch(bucket, {0, likely - std::min<std::size_t>(likely, 64), likely});
     }
     /// The way to the first bucket that may hold the tag.
     Path before_tag(std::uint64_t tag) const { return tag == 0 ? spine_.to_first() : to_tag(tag - 1); }
@@ -155,7 +155,7 @@ private:
     std::size_t fill(Path& path, std::span<const Slot> slots);
     void erase_slots(Path& path, unsigned first, unsigned count);
 
-    Spine<false> spine_;
+    Spine<InnerNode<false>> spine_;
 };
 
 template <class Visit>

@@ -14,8 +14,11 @@ namespace pyrsistence::structures {
 /// total[i] is the number of entries below children 0..i; separator[i] is at most the smallest key
 /// below child i and above every key below child i - 1 (equal hashes excepted). The first says nothing: the node
 /// may have taken the place of a sibling before it that was removed, and with it lower keys.
-template <bool kCounted>
+template <bool counted>
 struct InnerNode {
+    using Key = std::uint64_t;
+    static constexpr storage::PageKind kKind = counted ? storage::PageKind::inner : storage::PageKind::hash_inner;
+    static constexpr bool kCounted = counted;
     static constexpr unsigned kCapacity = kCounted ? 203 : 339;
     static constexpr std::size_t kTotals = sizeof(storage::PageHeader);
     static constexpr std::size_t kSeparators = kTotals + (kCounted ? 8 * kCapacity : 0);
@@ -62,6 +65,18 @@ struct InnerNode {
     }
     static constexpr std::uint64_t kNoBound = ~std::uint64_t{0};  ///< of a tree whose greatest key is unknown
 
+    static bool has_room(const std::byte* node, Key) { return storage::page_count(node) < kCapacity; }
+    /// How many children stay in a full node when the next one comes to place `i`. Appending leaves it full.
+    static unsigned split_place(const std::byte* node, unsigned i) {
+        const unsigned n = storage::page_count(node);
+        return i == n ? n : n / 2;
+    }
+    static bool is_small(const std::byte* node) { return storage::page_count(node) < kCapacity / 4; }
+    /// Whether the children of two neighbours fit into one, whose parent has this separator between them.
+    static bool may_merge(const std::byte* left, const std::byte* right, Key) {
+        return storage::page_count(left) + storage::page_count(right) <= kCapacity / 4 * 3;
+    }
+
     /// Adds `delta` to the number of entries below child i.
     static void add(std::byte* node, unsigned i, std::uint64_t delta) {
         if constexpr (kCounted) {
@@ -106,6 +121,8 @@ struct InnerNode {
         }
         storage::set_page_count(target, at + n - first);
     }
+
+    static void truncate(std::byte* node, unsigned first) { storage::set_page_count(node, first); }
 
     /// Throws CorruptionError unless every array is in order and every child a possible page.
     static void validate(const std::byte* node, PageId id, PageId page_count);

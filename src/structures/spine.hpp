@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "storage/pager.hpp"
-#include "structures/inner_node.hpp"
+#include "structures/key_node.hpp"
 
 namespace pyrsistence::structures {
 
@@ -55,13 +55,14 @@ std::string misplacement(const std::byte* page, storage::PageKind kind, unsigned
 /// For walks that would not end.
 [[noreturn]] void reached_again(PageId id);
 
-template <bool kCounted>
+/// `InnerNode_` is InnerNode or KeyNode.
+template <class InnerNode_>
 class Spine {
 public:
-    using Node = InnerNode<kCounted>;
+    using Node = InnerNode_;
+    using Key = typename Node::Key;
     using Pager = storage::Pager;
-    static constexpr storage::PageKind kInnerKind =
-        kCounted ? storage::PageKind::inner : storage::PageKind::hash_inner;
+    static constexpr storage::PageKind kInnerKind = Node::kKind;
 
     /// `root` is the RootField; it is only written by the functions that change the tree.
     Spine(Pager& pager, std::byte* root, storage::PageKind leaf_kind)
@@ -100,6 +101,14 @@ public:
         });
         path.bounds = bounds;
         return path;
+    }
+    /// The way to the last leaf that may hold the key; with kFirst, to the first one.
+    template <bool kFirst = false>
+    Path to_key(Bytes key) const {
+        return descend([key](const std::byte* node, unsigned n) {
+            if constexpr (kFirst) return Node::find_first(node, n, key);
+            else return Node::find_key(node, n, key);
+        });
     }
     /// The way to the first leaf of all.
     Path to_first() const {
@@ -176,19 +185,19 @@ public:
     /// Adds to the number of entries in the leaf of the path, on every level.
     void add_entries(Path& path, std::uint64_t delta) {
         RootField::add_entries(root_, delta);
-        if constexpr (kCounted) {
+        if constexpr (Node::kCounted) {
             for (unsigned d = 0; d < path.height; ++d) Node::add(writable(path, d), path.steps[d].index, delta);
         }
     }
     /// Links a new leaf to the right of the path's leaf, which gave it `entries` of its entries.
     /// The path is spent afterwards. REQUIRES: the key is below the upper bound of the path's leaf, which may be
     /// lower than the next leaf's first key.
-    void insert_leaf(Path& path, PageId right, std::uint64_t key, std::uint64_t entries) {
+    void insert_leaf(Path& path, PageId right, Key key, std::uint64_t entries) {
         for (unsigned d = path.height; d-- > 0;) {
             std::byte* node = writable(path, d);
             const unsigned at = path.steps[d].index + 1;
             Node::add(node, at - 1, 0 - entries);
-            if (storage::page_count(node) < Node::kCapacity) return Node::insert(node, at, right, key, entries);
+            if (Node::has_room(node, key)) return Node::insert(node, at, right, key, entries);
             PageId sibling_id;
             std::byte* sibling = split(node, at, sibling_id, right, key, entries);
             right = sibling_id;
@@ -313,24 +322,24 @@ private:
         }
         return page;
     }
-    /// Splits a full node and inserts the new child at place `at` of it. Appending leaves it full.
-    std::byte* split(std::byte* node, unsigned at, PageId& sibling_id, PageId right, std::uint64_t key,
+    /// Splits a full node and inserts the new child at place `at` of it.
+    std::byte* split(std::byte* node, unsigned at, PageId& sibling_id, PageId right, Key key,
                      std::uint64_t entries) {
         std::byte* sibling = pager_.allocate(kInnerKind, storage::page_level(node), sibling_id);
         const unsigned n = storage::page_count(node);
-        const unsigned keep = at == n ? n : n / 2;
+        const unsigned keep = Node::split_place(node, at);
         Node::copy_tail(node, keep, sibling);
-        storage::set_page_count(node, keep);
+        Node::truncate(node, keep);
         if (at <= keep && keep < n) Node::insert(node, at, right, key, entries);
         else Node::insert(sibling, at - keep, right, key, entries);
         return sibling;
     }
-    void grow(PageId right, std::uint64_t key, std::uint64_t entries) {
+    void grow(PageId right, Key key, std::uint64_t entries) {
         const unsigned height = RootField::height(root_) + 1;
         if (height > kMaxHeight) too_high(height);
         PageId id;
         std::byte* top = pager_.allocate(kInnerKind, height, id);
-        Node::insert(top, 0, RootField::page(root_), 0, RootField::entries(root_) - entries);
+        Node::insert(top, 0, RootField::page(root_), Key{}, RootField::entries(root_) - entries);
         Node::insert(top, 1, right, key, entries);
         RootField::set_page(root_, id);
         RootField::set_height(root_, height);
@@ -338,7 +347,7 @@ private:
     void merge_inner(Path& path, unsigned depth) {
         if (depth == 0) return shrink();
         std::byte* here = writable(path, depth);
-        if (storage::page_count(here) >= Node::kCapacity / 4) return;
+        if (!Node::is_small(here)) return;
         std::byte* parent = writable(path, depth - 1);
         const unsigned index = path.steps[depth - 1].index;
         const unsigned n = storage::page_count(parent);
@@ -348,7 +357,7 @@ private:
             const unsigned level = path.height - depth;
             const std::byte* const nodes[] = {neighbour(left_id, kInnerKind, level), neighbour(right_id, kInnerKind, level)};
             if (!nodes[0] || !nodes[1]) return false;
-            if (storage::page_count(nodes[0]) + storage::page_count(nodes[1]) > Node::kCapacity / 4 * 3) return false;
+            if (!Node::may_merge(nodes[0], nodes[1], Node::separator(parent, left + 1))) return false;
             path.steps[depth - 1].index = left;
             path.steps[depth].page = left_id;
             std::byte* target = writable(path, depth);

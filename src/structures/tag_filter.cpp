@@ -56,7 +56,7 @@ bool TagFilter::may_hold(std::uint64_t tag) const {
 }
 
 void TagFilter::prefetch(std::uint64_t tag) const {
-    Spine<false>::prefetch(spine_.pager().read(to(tag).leaf), {0, block_of(mix(tag))});
+    Spine<InnerNode<false>>::prefetch(spine_.pager().read(to(tag).leaf), {0, block_of(mix(tag))});
 }
 
 void TagFilter::start() {

@@ -69,7 +69,7 @@ private:
     void fill(Path path, std::span<const std::uint64_t> tags);
     void merge_if_small(std::uint64_t tag);
 
-    Spine<false> spine_;
+    Spine<InnerNode<false>> spine_;
 };
 
 }  // namespace pyrsistence::structures

@@ -11,9 +11,10 @@ namespace {
 }
 
 [[maybe_unused]] const bool registered = [] {
-    storage::Pager::set_validator(storage::PageKind::leaf, &SlottedLeaf::validate);
+    storage::Pager::set_validator(storage::PageKind::leaf, &SlottedPage::validate);
     storage::Pager::set_validator(storage::PageKind::inner, &InnerNode<true>::validate);
     storage::Pager::set_validator(storage::PageKind::hash_inner, &InnerNode<false>::validate);
+    storage::Pager::set_validator(storage::PageKind::key_inner, &KeyNode::validate);
     return true;
 }();
 
@@ -42,8 +43,8 @@ void too_many(PageId top, std::uint64_t entries) {
 
 void reached_again(PageId id) { bad_page(id, "a tree reaches it more than once"); }
 
-template <bool kCounted>
-void InnerNode<kCounted>::validate(const std::byte* node, PageId id, PageId page_count) {
+template <bool counted>
+void InnerNode<counted>::validate(const std::byte* node, PageId id, PageId page_count) {
     const unsigned n = storage::page_count(node);
     if (storage::page_level(node) == 0 || n == 0 || n > kCapacity) bad_page(id, "an inner node of impossible size");
     for (unsigned i = 0; i < n; ++i) {
@@ -57,13 +58,26 @@ void InnerNode<kCounted>::validate(const std::byte* node, PageId id, PageId page
 template struct InnerNode<true>;
 template struct InnerNode<false>;
 
-void SlottedLeaf::validate(const std::byte* leaf, PageId id, PageId) {
+void KeyNode::validate(const std::byte* node, PageId id, PageId page_count) {
+    Slots::validate(node, id, page_count);
+    const unsigned n = Slots::slots(node);
+    if (storage::page_level(node) == 0 || n == 0) bad_page(id, "an inner node of impossible size");
+    for (unsigned i = 0; i < n; ++i) {
+        const std::size_t size = Slots::length(node, i);
+        if (Slots::external(node, i) || size < kSeparator || size > kSeparator + KeyedRecord::kMaxKey) bad_page(id, "a separator of impossible size");
+        if (child(node, i) < storage::kMetaPages || child(node, i) >= page_count) bad_page(id, "a child out of range");
+        if (i > 0 && total(node, i) < total(node, i - 1)) bad_page(id, "entry counts out of order");
+        if (i > 1 && key_less(separator(node, i), separator(node, i - 1))) bad_page(id, "separators out of order");
+    }
+}
+
+void SlottedPage::validate(const std::byte* leaf, PageId id, PageId) {
     const unsigned n = slots(leaf);
     if (kEnds + kSlot * n > storage::kPageSize) bad_page(id, "too many slots");
     unsigned empty = 0;
     for (unsigned i = 0; i < n; ++i) {
         if (end(leaf, i) < begin(leaf, i)) bad_page(id, "slots out of order");
-        if (external(leaf, i) && length(leaf, i) != storage::ExtentRef::kEncodedSize) bad_page(id, "a bad extent reference");
+        if (external(leaf, i) && length(leaf, i) < storage::ExtentRef::kEncodedSize) bad_page(id, "a bad extent reference");
         if (length(leaf, i) > kMaxRecord) bad_page(id, "a record that should lie in an extent");
         empty += hole(leaf, i);
     }
@@ -71,43 +85,55 @@ void SlottedLeaf::validate(const std::byte* leaf, PageId id, PageId) {
     if (empty != holes(leaf)) bad_page(id, "a wrong number of holes");
 }
 
-std::optional<unsigned> Tree::slot_of_id(const std::byte* leaf, EntryId id) {
+template <class Node>
+std::optional<unsigned> BasicTree<Node>::slot_of_id(const std::byte* leaf, EntryId id) {
     const std::uint64_t slot = id - Leaf::base(leaf);
     if (slot >= Leaf::slots(leaf)) return std::nullopt;
     return static_cast<unsigned>(slot);
 }
 
-void Tree::bad_count(PageId page) { bad_page(page, "fewer entries than its parent counts"); }
+template <class Node>
+void BasicTree<Node>::bad_count(PageId page) { bad_page(page, "fewer entries than its parent counts"); }
 
-void Tree::bad_order(PageId page) { bad_page(page, "its ids are below those of the leaf before it"); }
+template <class Node>
+void BasicTree<Node>::bad_order(PageId page) { bad_page(page, "its ids are below those of the leaf before it"); }
 
-unsigned Tree::checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank) {
+template <class Node>
+unsigned BasicTree<Node>::checked_slot(const std::byte* leaf, PageId page, std::uint64_t rank) {
     if (rank >= Leaf::entries(leaf)) bad_count(page);
     return Leaf::slot_of_rank(leaf, static_cast<unsigned>(rank));
 }
 
 /// Starts loading what is likely to be read of slot i of the leaf, all at once.
-void Tree::prefetch(const std::byte* leaf, const Bounds& bounds, std::uint64_t i) {
+template <class Node>
+void BasicTree<Node>::prefetch(const std::byte* leaf, const Bounds& bounds, std::uint64_t i) {
     const std::uint64_t n = bounds.high - bounds.low;
     if (i >= n || n > Leaf::kMostEntries) return;
     const std::size_t record = Leaf::likely_place(i, n);
-    Spine<true>::prefetch(leaf, {0, Leaf::kEnds + Leaf::kSlot * i, record - std::min<std::size_t>(record, 64), record});
+    Spine<Node>::prefetch(leaf, {0, Leaf::kEnds + Leaf::kSlot * i, record - std::min<std::size_t>(record, 64), record});
 }
 
-void Tree::prefetch(EntryId id) const {
+template <class Node>
+void BasicTree<Node>::prefetch(EntryId id) const
+    requires(!kByKey)
+{
     if (spine_.empty()) return;
     const Path path = spine_.to_key(id);
     prefetch(spine_.pager().peek(path.leaf), path.bounds, id - path.bounds.low);
 }
 
-Record Tree::at(std::uint64_t rank) const {
+template <class Node>
+Record BasicTree<Node>::at(std::uint64_t rank) const {
     const Path path = spine_.to_rank(rank);
     prefetch(spine_.pager().read(path.leaf), path.bounds, rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
     return Leaf::record(leaf, checked_slot(leaf, path.leaf, rank));
 }
 
-Record Tree::find(EntryId id) const {
+template <class Node>
+Record BasicTree<Node>::find(EntryId id) const
+    requires(!kByKey)
+{
     if (spine_.empty()) return {};
     const Path path = spine_.to_key(id);
     spine_.touch_parent(path);
@@ -117,7 +143,10 @@ Record Tree::find(EntryId id) const {
     return slot ? Leaf::record(leaf, *slot) : Record{};
 }
 
-EntryId Tree::first_id() const {
+template <class Node>
+EntryId BasicTree<Node>::first_id() const
+    requires(!kByKey)
+{
     EntryId id = 0;
     for (std::optional<std::uint64_t> at = 0; at;) {
         bool found = false;
@@ -131,14 +160,20 @@ EntryId Tree::first_id() const {
     return id;
 }
 
-EntryId Tree::last_id() const {
+template <class Node>
+EntryId BasicTree<Node>::last_id() const
+    requires(!kByKey)
+{
     std::uint64_t rank = size() - 1;
     const Path path = spine_.to_rank(rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
     return Leaf::base(leaf) + checked_slot(leaf, path.leaf, rank);
 }
 
-std::uint64_t Tree::rank_of(EntryId id) const {
+template <class Node>
+std::uint64_t BasicTree<Node>::rank_of(EntryId id) const
+    requires(!kByKey)
+{
     if (spine_.empty()) return 0;
     const Path path = spine_.to_key(id);
     const std::byte* leaf = spine_.leaf(path.leaf);
@@ -147,7 +182,8 @@ std::uint64_t Tree::rank_of(EntryId id) const {
     return spine_.entries_before(path) + Leaf::entries_before(leaf, clamped);
 }
 
-void Tree::insert(std::uint64_t rank, const Record& record) {
+template <class Node>
+void BasicTree<Node>::insert(std::uint64_t rank, const Record& record) {
     if (spine_.empty()) spine_.plant();
     Path path = spine_.to_rank(rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
@@ -155,7 +191,77 @@ void Tree::insert(std::uint64_t rank, const Record& record) {
     place(path, static_cast<unsigned>(rank), record, true);
 }
 
-std::size_t Tree::append_some(std::span<const Record> records) {
+template <class Node>
+typename BasicTree<Node>::Place BasicTree<Node>::place_at(const Path& path, unsigned slot) const {
+    return {path, slot, spine_.entries_before(path) + slot};
+}
+
+template <class Node>
+typename BasicTree<Node>::Place BasicTree<Node>::find(Bytes key) const
+    requires(kByKey)
+{
+    if (spine_.empty()) return {};
+    Place place = first_in_leaf(spine_.to_key(key), key);
+    // Of equal keys those in the last leaf may be gone, and others left in leaves before it.
+    if (!place.found && place.slot == 0 && place.rank > 0) [[unlikely]] {
+        std::uint64_t rank = lower_bound(key), slot = rank;
+        const Path path = spine_.to_rank(slot);
+        if (rank < place.rank) return {path, static_cast<unsigned>(slot), rank, true};
+    }
+    return place;
+}
+
+/// The place of the first entry in a leaf whose key is not below this one.
+template <class Node>
+typename BasicTree<Node>::Place BasicTree<Node>::first_in_leaf(const Path& path, Bytes key) const {
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const auto key_at = [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); };
+    Place place = place_at(path, count_below<false>(Leaf::slots(leaf), key, key_at));
+    place.found = place.slot < Leaf::slots(leaf) && std::ranges::equal(key_at(place.slot), key);
+    return place;
+}
+
+template <class Node>
+typename BasicTree<Node>::Place BasicTree<Node>::behind(Bytes key) const
+    requires(kByKey)
+{
+    if (spine_.empty()) return {};
+    const Path path = spine_.to_key(key);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    return place_at(path, count_below<true>(Leaf::slots(leaf), key, [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); }));
+}
+
+template <class Node>
+std::uint64_t BasicTree<Node>::lower_bound(Bytes key) const
+    requires(kByKey)
+{
+    if (spine_.empty()) return 0;
+    return first_in_leaf(spine_.template to_key<true>(key), key).rank;
+}
+
+template <class Node>
+std::pair<std::optional<Record>, std::optional<Record>> BasicTree<Node>::neighbours(const Place& place) const {
+    std::pair<std::optional<Record>, std::optional<Record>> both;
+    if (spine_.empty()) return both;
+    const std::byte* leaf = spine_.leaf(place.path.leaf);
+    if (place.slot > 0) both.first = Leaf::record(leaf, place.slot - 1);
+    else if (place.rank > 0) both.first = at(place.rank - 1);
+    if (place.slot < Leaf::slots(leaf)) both.second = Leaf::record(leaf, place.slot);
+    else if (place.rank < size()) both.second = at(place.rank);
+    return both;
+}
+
+template <class Node>
+void BasicTree<Node>::insert(Place& place, const Record& record) {
+    if (spine_.empty()) {
+        spine_.plant();
+        place.path = spine_.to_first();
+    }
+    this->place(place.path, place.slot, record, true);
+}
+
+template <class Node>
+std::size_t BasicTree<Node>::append_some(std::span<const Record> records) {
     if (spine_.empty()) spine_.plant();
     std::uint64_t rank = size();
     Path path = spine_.to_rank(rank);
@@ -175,13 +281,17 @@ std::size_t Tree::append_some(std::span<const Record> records) {
     return 1;
 }
 
-void Tree::replace(std::uint64_t rank, const Record& record) {
+template <class Node>
+void BasicTree<Node>::replace(std::uint64_t rank, const Record& record) {
     Path path = spine_.to_rank(rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
     place(path, checked_slot(leaf, path.leaf, rank), record, false);
 }
 
-void Tree::put(EntryId id, const Record& record) {
+template <class Node>
+void BasicTree<Node>::put(EntryId id, const Record& record)
+    requires(!kByKey)
+{
     if (spine_.empty()) {
         Leaf::set_base(spine_.plant(), id);
         Path path = spine_.to_key(id);
@@ -195,7 +305,10 @@ void Tree::put(EntryId id, const Record& record) {
 }
 
 /// The path leads to the last leaf.
-void Tree::append_id(Path& path, EntryId id, const Record& record) {
+template <class Node>
+void BasicTree<Node>::append_id(Path& path, EntryId id, const Record& record)
+    requires(!kByKey)
+{
     const std::byte* leaf = spine_.leaf(path.leaf);
     const std::uint64_t after = Leaf::base(leaf) + Leaf::slots(leaf);
     if (id < after) bad_page(path.leaf, "an id that is used a second time");
@@ -211,7 +324,8 @@ void Tree::append_id(Path& path, EntryId id, const Record& record) {
 }
 
 /// Puts the record at a slot: a new one before it, or in place of what it holds.
-void Tree::place(Path& path, unsigned slot, const Record& record, bool insert) {
+template <class Node>
+void BasicTree<Node>::place(Path& path, unsigned slot, const Record& record, bool insert) {
     std::byte* leaf = spine_.writable_leaf(path);
     std::size_t need = record.stored.size();
     if (insert) {
@@ -230,18 +344,27 @@ void Tree::place(Path& path, unsigned slot, const Record& record, bool insert) {
 }
 
 /// A new last leaf that begins with this record. REQUIRES: the record is counted already.
-void Tree::start_leaf(Path& path, EntryId base, const Record& record) {
+template <class Node>
+void BasicTree<Node>::start_leaf(Path& path, EntryId base, const Record& record) {
     PageId right_id;
     std::byte* right = spine_.pager().allocate(storage::PageKind::leaf, 0, right_id);
     Leaf::set_base(right, base);
     Leaf::open(right, 0);
     Leaf::fill(right, 0, record);
-    spine_.insert_leaf(path, right_id, base, 1);
+    const std::byte* left = spine_.leaf(path.leaf);
+    spine_.insert_leaf(path, right_id, separator(Leaf::record(left, Leaf::slots(left) - 1), record, base), 1);
+}
+
+template <class Node>
+typename Node::Key BasicTree<Node>::separator(const Record& last, const Record& first, EntryId base) const {
+    if constexpr (kByKey) return separator_between(KeyedRecord::key_of(last), KeyedRecord::key_of(first));
+    else return base;
 }
 
 /// Splits the leaf around a record that does not fit. Appending to the tree, or inserting before all of it, leaves the
 /// old records together; otherwise the bytes are halved. place() has counted the record already.
-void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
+template <class Node>
+void BasicTree<Node>::split(Path& path, unsigned slot, const Record& record, bool insert) {
     std::byte* left = spine_.writable_leaf(path);
     if (insert && slot == Leaf::slots(left)) {
         return start_leaf(path, key_ == Key::id ? Leaf::base(left) + slot : 0, record);
@@ -272,10 +395,13 @@ void Tree::split(Path& path, unsigned slot, const Record& record, bool insert) {
         if (!next.stored.empty()) Leaf::fill(target, Leaf::slots(target) - 1, next);
     }
     trim_holes(left);
-    spine_.insert_leaf(path, right_id, base, Leaf::entries(right));
+    spine_.insert_leaf(path, right_id, separator(item(keep - 1), item(keep), base), Leaf::entries(right));
 }
 
-bool Tree::erase_id(EntryId id) {
+template <class Node>
+bool BasicTree<Node>::erase_id(EntryId id)
+    requires(!kByKey)
+{
     if (spine_.empty()) return false;
     Path path = spine_.to_key(id);
     const std::byte* leaf = spine_.leaf(path.leaf);
@@ -285,7 +411,8 @@ bool Tree::erase_id(EntryId id) {
     return true;
 }
 
-std::uint64_t Tree::erase_some(std::uint64_t rank, std::uint64_t count) {
+template <class Node>
+std::uint64_t BasicTree<Node>::erase_some(std::uint64_t rank, std::uint64_t count) {
     Path path = spine_.to_rank(rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
     const unsigned slot = checked_slot(leaf, path.leaf, rank);
@@ -295,7 +422,8 @@ std::uint64_t Tree::erase_some(std::uint64_t rank, std::uint64_t count) {
     return some;
 }
 
-TakenRecord Tree::take(std::uint64_t rank) {
+template <class Node>
+TakenRecord BasicTree<Node>::take(std::uint64_t rank) {
     Path path = spine_.to_rank(rank);
     const std::byte* leaf = spine_.leaf(path.leaf);
     const unsigned slot = checked_slot(leaf, path.leaf, rank);
@@ -305,7 +433,8 @@ TakenRecord Tree::take(std::uint64_t rank) {
     return taken;
 }
 
-void Tree::erase_slots(Path& path, unsigned slot, unsigned count, bool release_extents) {
+template <class Node>
+void BasicTree<Node>::erase_slots(Path& path, unsigned slot, unsigned count, bool release_extents) {
     std::byte* leaf = spine_.writable_leaf(path);
     for (unsigned i = slot; release_extents && i < slot + count; ++i) release_extent(Leaf::record(leaf, i));
     spine_.add_entries(path, std::uint64_t{0} - count);
@@ -321,7 +450,8 @@ void Tree::erase_slots(Path& path, unsigned slot, unsigned count, bool release_e
 }
 
 /// Removes the holes at both ends of a leaf, so that first and last slot are entries.
-void Tree::trim_holes(std::byte* leaf) {
+template <class Node>
+void BasicTree<Node>::trim_holes(std::byte* leaf) {
     if (Leaf::holes(leaf) == 0) return;
     unsigned n = Leaf::slots(leaf);
     unsigned last = n;
@@ -334,7 +464,8 @@ void Tree::trim_holes(std::byte* leaf) {
     Leaf::set_base(leaf, Leaf::base(leaf) + first);
 }
 
-void Tree::merge_if_small(const Path& path) {
+template <class Node>
+void BasicTree<Node>::merge_if_small(const Path& path) {
     if (Leaf::used(spine_.leaf(path.leaf)) >= Leaf::kRoom / 4) return;
     const auto gap = [this](const std::byte* left, const std::byte* right) -> std::uint64_t {
         return key_ == Key::id ? Leaf::base(right) - Leaf::base(left) - Leaf::slots(left) : 0;
@@ -350,13 +481,15 @@ void Tree::merge_if_small(const Path& path) {
     spine_.merge_leaf(path, fits, merge);
 }
 
-void Tree::release_extent(const Record& record) {
+template <class Node>
+void BasicTree<Node>::release_extent(const Record& record) {
     if (!record.external) return;
     spine_.pager().release(storage::ExtentRef::decode(record.stored.data()));
     RootField::add_extents(spine_.root(), std::uint64_t{0} - 1);
 }
 
-void Tree::clear() {
+template <class Node>
+void BasicTree<Node>::clear() {
     const bool extents = RootField::extents(spine_.root()) != 0;
     std::vector<PageId> pages;
     const auto on_leaf = [&](PageId id) {
@@ -369,5 +502,8 @@ void Tree::clear() {
     for (const PageId id : pages) spine_.pager().release(id);
     std::memset(spine_.root(), 0, RootField::kSize);
 }
+
+template class BasicTree<InnerNode<true>>;
+template class BasicTree<KeyNode>;
 
 }  // namespace pyrsistence::structures

@@ -11,6 +11,28 @@ using storage::PageKind;
 using storage::Pager;
 using storage::Verification;
 
+/// What is known of the keys below a page.
+template <class Node>
+struct RangeOf {
+    using Type = Bounds;
+    static constexpr Bounds everything{0, Node::kNoBound};
+    static Bounds child(const std::byte* node, unsigned i, unsigned n, const Bounds& all) {
+        return {i == 0 ? all.low : Node::separator(node, i), i + 1 < n ? Node::separator(node, i + 1) : all.high};
+    }
+    static Bounds numbers(const Bounds& range) { return range; }
+};
+template <>
+struct RangeOf<KeyNode> {
+    using Type = KeyBounds;
+    static constexpr KeyBounds everything{};
+    static KeyBounds child(const std::byte* node, unsigned i, unsigned n, const KeyBounds& all) {
+        const bool last = i + 1 == n;
+        return {i == 0 ? all.low : KeyNode::separator(node, i), last ? all.high : KeyNode::separator(node, i + 1),
+                last && all.unbounded};
+    }
+    static Bounds numbers(const KeyBounds&) { return RangeOf<InnerNode<true>>::everything; }
+};
+
 /// What separators say of the keys below a child.
 enum class Keys {
     none,      ///< by rank: separators are 0
@@ -20,11 +42,12 @@ enum class Keys {
 
 /// Everything above the leaves. `Leaf` is called with the page, its bytes and the bounds of its keys, and
 /// returns the number of its entries.
-template <bool kCounted, class Leaf>
+template <class InnerNode_, class Leaf>
 class SpineWalk {
 public:
-    using Node = InnerNode<kCounted>;
-    using Spine = structures::Spine<kCounted>;
+    using Node = InnerNode_;
+    using Spine = structures::Spine<Node>;
+    using Range = typename RangeOf<Node>::Type;
 
     SpineWalk(Pager& pager, PageKind leaf_kind, Keys keys, Verification& out, Leaf& leaf)
         : pager_(pager), leaf_kind_(leaf_kind), keys_(keys), out_(out), leaf_(leaf) {}
@@ -45,9 +68,9 @@ private:
     };
 
     const std::byte* read(PageId id, unsigned level, PageId from);
-    Count descend(PageId id, unsigned level, PageId from, const Bounds& bounds);
-    Count children(PageId id, const std::byte* node, unsigned level, const Bounds& bounds);
-    void check_separators(PageId id, const std::byte* node, const Bounds& bounds);
+    Count descend(PageId id, unsigned level, PageId from, const Range& bounds);
+    Count children(PageId id, const std::byte* node, unsigned level, const Range& bounds);
+    void check_separators(PageId id, const std::byte* node, const Range& bounds);
     void lose(const Bounds& bounds);
 
     Pager& pager_;
@@ -59,17 +82,17 @@ private:
     std::uint64_t leaves_lost_ = 0;
 };
 
-template <bool kCounted, class Leaf>
-Verified SpineWalk<kCounted, Leaf>::run(const std::byte* root) {
+template <class InnerNode_, class Leaf>
+Verified SpineWalk<InnerNode_, Leaf>::run(const std::byte* root) {
     const PageId top = RootField::page(root);
     const unsigned height = RootField::height(root);
-    const Bounds everything{0, Node::kNoBound};
+    const Range everything = RangeOf<Node>::everything;
     Count count{0, {}};
     if (height > kMaxHeight) {
         out_.lose_pages();
         out_.fault(top, "a tree of height " + std::to_string(height) + "; at most " + std::to_string(kMaxHeight) +
                             " are possible");
-        lose(everything);
+        lose(RangeOf<Node>::numbers(everything));
         count = {};
     } else if (top != 0) {
         count = descend(top, height, 0, everything);
@@ -83,8 +106,8 @@ Verified SpineWalk<kCounted, Leaf>::run(const std::byte* root) {
 }
 
 /// A page that can be read and is what belongs there, else null.
-template <bool kCounted, class Leaf>
-const std::byte* SpineWalk<kCounted, Leaf>::read(PageId id, unsigned level, PageId from) {
+template <class InnerNode_, class Leaf>
+const std::byte* SpineWalk<InnerNode_, Leaf>::read(PageId id, unsigned level, PageId from) {
     const PageKind kind = level == 0 ? leaf_kind_ : Spine::kInnerKind;
     const std::byte* page = nullptr;
     if (!out_.reach(id, 1, from)) return nullptr;
@@ -104,11 +127,11 @@ const std::byte* SpineWalk<kCounted, Leaf>::read(PageId id, unsigned level, Page
     return nullptr;
 }
 
-template <bool kCounted, class Leaf>
-auto SpineWalk<kCounted, Leaf>::descend(PageId id, unsigned level, PageId from, const Bounds& bounds) -> Count {
+template <class InnerNode_, class Leaf>
+auto SpineWalk<InnerNode_, Leaf>::descend(PageId id, unsigned level, PageId from, const Range& bounds) -> Count {
     const std::byte* page = read(id, level, from);
     if (page == nullptr) {
-        lose(bounds);
+        lose(RangeOf<Node>::numbers(bounds));
         return {};
     }
     if (level > 0) return children(id, page, level, bounds);
@@ -117,8 +140,8 @@ auto SpineWalk<kCounted, Leaf>::descend(PageId id, unsigned level, PageId from, 
     return {entries, {}};
 }
 
-template <bool kCounted, class Leaf>
-auto SpineWalk<kCounted, Leaf>::children(PageId id, const std::byte* node, unsigned level, const Bounds& bounds)
+template <class InnerNode_, class Leaf>
+auto SpineWalk<InnerNode_, Leaf>::children(PageId id, const std::byte* node, unsigned level, const Range& bounds)
     -> Count {
     check_separators(id, node, bounds);
     const unsigned n = storage::page_count(node);
@@ -126,10 +149,8 @@ auto SpineWalk<kCounted, Leaf>::children(PageId id, const std::byte* node, unsig
     unsigned miscounted = 0;
     for (unsigned i = 0; i < n; ++i) {
         if (level == 1) Spine::prefetch_children(pager_, node, i);
-        const Bounds part{i == 0 ? bounds.low : Node::separator(node, i),
-                          i + 1 < n ? Node::separator(node, i + 1) : bounds.high};
-        const Count below = descend(Node::child(node, i), level - 1, id, part);
-        if (kCounted) miscounted += !below.fits(Node::total(node, i) - Node::before(node, i));
+        const Count below = descend(Node::child(node, i), level - 1, id, RangeOf<Node>::child(node, i, n, bounds));
+        if (Node::kCounted) miscounted += !below.fits(Node::total(node, i) - Node::before(node, i));
         if (sum.counted && below.counted) *sum.counted += *below.counted;
         else sum.counted.reset();
     }
@@ -137,13 +158,13 @@ auto SpineWalk<kCounted, Leaf>::children(PageId id, const std::byte* node, unsig
         out_.fault(id, "the entry counts of " + std::to_string(miscounted) + " of its " + std::to_string(n) +
                            " children do not add up");
     }
-    if (kCounted) sum.stated = Node::total(node, n - 1);
+    if (Node::kCounted) sum.stated = Node::total(node, n - 1);
     return sum;
 }
 
 /// Of very many gaps the last ones become one, with what lies between.
-template <bool kCounted, class Leaf>
-void SpineWalk<kCounted, Leaf>::lose(const Bounds& bounds) {
+template <class InnerNode_, class Leaf>
+void SpineWalk<InnerNode_, Leaf>::lose(const Bounds& bounds) {
     constexpr std::size_t kMost = 4096;
     std::vector<Bounds>& lost = found_.lost;
     const bool extend = !lost.empty() && (bounds.low <= lost.back().high || lost.size() == kMost);
@@ -151,47 +172,58 @@ void SpineWalk<kCounted, Leaf>::lose(const Bounds& bounds) {
     else lost.push_back(bounds);
 }
 
-template <bool kCounted, class Leaf>
-void SpineWalk<kCounted, Leaf>::check_separators(PageId id, const std::byte* node, const Bounds& bounds) {
+template <class InnerNode_, class Leaf>
+void SpineWalk<InnerNode_, Leaf>::check_separators(PageId id, const std::byte* node, const Range& bounds) {
     const unsigned n = storage::page_count(node);
-    const std::uint64_t first = Node::separator(node, 0), last = Node::separator(node, n - 1);  // they ascend
-    const bool sound = keys_ == Keys::none ? last == 0
-                                           : first >= bounds.low && last <= bounds.high &&
-                                                 (last < bounds.high || keys_ == Keys::repeated);
+    bool sound = true;
+    if constexpr (std::is_same_v<Node, KeyNode>) {  // they ascend, but for the first, which says nothing
+        sound = n == 1 || (!key_less(Node::separator(node, 1), bounds.low) &&
+                           (bounds.unbounded || !key_less(bounds.high, Node::separator(node, n - 1))));
+    } else {
+        const std::uint64_t first = Node::separator(node, 0), last = Node::separator(node, n - 1);  // they ascend
+        sound = keys_ == Keys::none ? last == 0
+                                    : first >= bounds.low && last <= bounds.high &&
+                                          (last < bounds.high || keys_ == Keys::repeated);
+    }
     if (!sound) out_.fault(id, "separators beyond the bounds that its parent sets");
 }
 
-/// The leaves of a Tree.
+/// The leaves of a tree.
 class Entries {
 public:
-    Entries(Pager& pager, Tree::Key key, Verification& out, const VisitEntry& visit)
-        : pager_(pager), key_(key), out_(out), visit_(visit) {}
+    Entries(Pager& pager, TreeOrder order, Verification& out, const VisitEntry& visit)
+        : pager_(pager), order_(order), out_(out), visit_(visit) {}
 
-    std::uint64_t operator()(PageId id, const std::byte* leaf, const Bounds& bounds);
+    template <class Range>
+    std::uint64_t operator()(PageId id, const std::byte* leaf, const Range& bounds) {
+        check_order(id, leaf, bounds);
+        return read(id, leaf);
+    }
     std::uint64_t extents() const { return extents_; }
 
 private:
-    using Leaf = SlottedLeaf;
+    using Leaf = SlottedPage;
 
-    void check_ids(PageId id, const std::byte* leaf, const Bounds& bounds);
+    void check_order(PageId id, const std::byte* leaf, const Bounds& bounds);
+    void check_order(PageId id, const std::byte* leaf, const KeyBounds& bounds);
+    std::uint64_t read(PageId id, const std::byte* leaf);
     void read(PageId id, std::uint64_t key, const Record& record);
-    void read_extent(PageId id, std::uint64_t key, const storage::ExtentRef& ref);
+    void read_extent(PageId id, std::uint64_t key, Bytes head, const storage::ExtentRef& ref);
     void visit(PageId id, std::uint64_t key, Bytes bytes);
     std::string entry(std::uint64_t key) const {
-        return (key_ == Tree::Key::id ? "entry " : "the entry of rank ") + std::to_string(key);
+        return (order_ == TreeOrder::id ? "entry " : "the entry of rank ") + std::to_string(key);
     }
 
     Pager& pager_;
-    const Tree::Key key_;
+    const TreeOrder order_;
     Verification& out_;
     const VisitEntry& visit_;
     std::uint64_t rank_ = 0;  ///< entries before the present one
     std::uint64_t extents_ = 0;
 };
 
-std::uint64_t Entries::operator()(PageId id, const std::byte* leaf, const Bounds& bounds) {
-    check_ids(id, leaf, bounds);
-    const bool by_id = key_ == Tree::Key::id;
+std::uint64_t Entries::read(PageId id, const std::byte* leaf) {
+    const bool by_id = order_ == TreeOrder::id;
     if (Leaf::entries(leaf) == 0) out_.fault(id, "a leaf without entries");
     if (!by_id && Leaf::holes(leaf) > 0) out_.fault(id, "an empty record");
     for (unsigned i = 0; i < Leaf::slots(leaf); ++i) {
@@ -203,25 +235,46 @@ std::uint64_t Entries::operator()(PageId id, const std::byte* leaf, const Bounds
     return Leaf::entries(leaf);
 }
 
-void Entries::check_ids(PageId id, const std::byte* leaf, const Bounds& bounds) {
+/// Equal keys are in order here: whether there may be any is the container's affair.
+void Entries::check_order(PageId id, const std::byte* leaf, const KeyBounds& bounds) {
+    Bytes before = bounds.low;
+    bool sound = Leaf::base(leaf) == 0;
+    for (unsigned i = 0; i < Leaf::slots(leaf); ++i) {
+        const Record record = Leaf::record(leaf, i);
+        const std::size_t reference = record.external ? storage::ExtentRef::kEncodedSize : 0;
+        if (!KeyedRecord::sound(record.stored.subspan(reference))) out_.fault(id, "a key of impossible length");
+        const Bytes key = KeyedRecord::key_of(record);
+        sound &= !key_less(key, before);
+        before = key;
+    }
+    if (!bounds.unbounded && key_less(bounds.high, before)) sound = false;
+    if (!sound) out_.fault(id, "keys out of order");
+}
+
+void Entries::check_order(PageId id, const std::byte* leaf, const Bounds& bounds) {
     const EntryId first = Leaf::base(leaf), end = first + Leaf::slots(leaf);
-    const bool sound = key_ == Tree::Key::rank ? first == 0 : first >= bounds.low && end <= bounds.high;
+    const bool sound = order_ == TreeOrder::rank ? first == 0 : first >= bounds.low && end <= bounds.high;
     if (!sound) out_.fault(id, "ids out of order");
 }
 
 void Entries::read(PageId id, std::uint64_t key, const Record& record) {
     if (!record.external) return visit(id, key, record.stored);
     ++extents_;
-    read_extent(id, key, storage::ExtentRef::decode(record.stored.data()));
+    const Bytes head = record.stored.subspan(storage::ExtentRef::kEncodedSize);
+    if (order_ != TreeOrder::key && !head.empty()) out_.fault(id, "a bad extent reference");
+    read_extent(id, key, head, storage::ExtentRef::decode(record.stored.data()));
 }
 
-void Entries::read_extent(PageId id, std::uint64_t key, const storage::ExtentRef& ref) {
+void Entries::read_extent(PageId id, std::uint64_t key, Bytes head, const storage::ExtentRef& ref) {
     if (!out_.reach(ref.first, ref.pages(), id)) return;
     Bytes bytes;
     try {
         bytes = pager_.read_extent(ref);
     } catch (const CorruptionError& error) {
         return out_.fault(ref.first, error, entry(key));
+    }
+    if (!std::ranges::equal(bytes.first(std::min(bytes.size(), head.size())), head)) {
+        out_.fault(id, entry(key) + ": its extent begins with another key");
     }
     visit(id, key, bytes);
 }
@@ -241,9 +294,12 @@ bool Verified::may_have_lost(std::uint64_t key) const {
     return next != lost.begin() && key < std::prev(next)->high;
 }
 
-Verified verify_tree(Pager& pager, const std::byte* root, Tree::Key key, Verification& out, const VisitEntry& visit) {
-    Entries entries(pager, key, out, visit);
-    SpineWalk<true, Entries> walk(pager, PageKind::leaf, key == Tree::Key::id ? Keys::distinct : Keys::none, out, entries);
+namespace {
+
+template <class Node>
+Verified verify_leaves(Pager& pager, const std::byte* root, TreeOrder order, Verification& out, const VisitEntry& visit) {
+    Entries entries(pager, order, out, visit);
+    SpineWalk<Node, Entries> walk(pager, PageKind::leaf, order == TreeOrder::id ? Keys::distinct : Keys::none, out, entries);
     const Verified found = walk.run(root);
     const bool all = entries.extents() == RootField::extents(root);
     if (found.complete() && !all) {
@@ -252,6 +308,13 @@ Verified verify_tree(Pager& pager, const std::byte* root, Tree::Key key, Verific
     }
     if (walk.leaves_lost() > 0 && !all) out.lose_pages();
     return found;
+}
+
+}  // namespace
+
+Verified verify_tree(Pager& pager, const std::byte* root, TreeOrder order, Verification& out, const VisitEntry& visit) {
+    return order == TreeOrder::key ? verify_leaves<KeyNode>(pager, root, order, out, visit)
+                                   : verify_leaves<InnerNode<true>>(pager, root, order, out, visit);
 }
 
 namespace {
@@ -268,12 +331,12 @@ Verified verify_buckets(Pager& pager, const std::byte* root, Verification& out,
         for (unsigned i = 0; i < n; ++i) visit(id, BucketTree::tag_at(page, i), BucketTree::id_at(page, i));
         return n;
     };
-    return SpineWalk<false, decltype(bucket)>(pager, PageKind::bucket, Keys::repeated, out, bucket).run(root);
+    return SpineWalk<InnerNode<false>, decltype(bucket)>(pager, PageKind::bucket, Keys::repeated, out, bucket).run(root);
 }
 
 bool verify_filter(Pager& pager, const std::byte* root, Verification& out) {
     const auto page = [](PageId, const std::byte*, const Bounds&) -> std::uint64_t { return 1; };
-    return SpineWalk<false, decltype(page)>(pager, PageKind::filter, Keys::distinct, out, page).run(root).complete();
+    return SpineWalk<InnerNode<false>, decltype(page)>(pager, PageKind::filter, Keys::distinct, out, page).run(root).complete();
 }
 
 }  // namespace
@@ -308,10 +371,14 @@ Verification checking(Pager& pager, const VisitRun& mark) {
 
 }  // namespace
 
-void Tree::check(const VisitEntry& visit, const VisitRun& mark) const {
+template <class Node>
+void BasicTree<Node>::check(const VisitEntry& visit, const VisitRun& mark) const {
     Verification out = checking(spine_.pager(), mark);
     verify_tree(spine_.pager(), spine_.root(), key_, out, visit);
 }
+
+template void BasicTree<InnerNode<true>>::check(const VisitEntry&, const VisitRun&) const;
+template void BasicTree<KeyNode>::check(const VisitEntry&, const VisitRun&) const;
 
 void BucketTree::check(const std::function<void(std::uint64_t, EntryId)>& visit, const VisitRun& mark) const {
     Verification out = checking(spine_.pager(), mark);

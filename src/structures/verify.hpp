@@ -16,7 +16,7 @@ namespace pyrsistence::structures {
 /// What a walk over a tree found.
 struct Verified {
     std::uint64_t entries = 0;  ///< in leaves that can be read
-    std::vector<Bounds> lost;   ///< of the keys in all other leaves: low <= key < high, ascending
+    std::vector<Bounds> lost;   ///< of the ids in all other leaves: low <= id < high, ascending; by key, 0 to kNoBound
 
     bool complete() const { return lost.empty(); }
     /// Whether a key may lie in a leaf that cannot be read.
@@ -25,7 +25,7 @@ struct Verified {
 
 /// Pages, counts, order and extents of a Tree. visit(key, bytes) is called in order for every entry that can
 /// be read, with its id or with its rank among those; what it throws as CorruptionError is a fault of that entry.
-Verified verify_tree(storage::Pager& pager, const std::byte* root, Tree::Key key, storage::Verification& out,
+Verified verify_tree(storage::Pager& pager, const std::byte* root, TreeOrder order, storage::Verification& out,
                      const VisitEntry& visit);
 
 /// Pages, counts and order of the parts of a HashIndex. visit(part, bucket, tag, id) is called for every slot of the

@@ -101,12 +101,12 @@ public:
         });
         for (const PageId id : map.roots) {
             Page root = read(id);
-            list<true>(*pager, root.data() + containers::kEntriesField, storage::PageKind::leaf, map.inner, map.leaves);
+            list<structures::InnerNode<true>>(*pager, root.data() + containers::kEntriesField, storage::PageKind::leaf, map.inner, map.leaves);
             using Root = containers::DictRoot;
-            if (containers::order_of(storage::RootPage::type(root.data())) != structures::Tree::Key::id) continue;
-            list<false>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);
-            list<false>(*pager, root.data() + Root::kDelta, storage::PageKind::bucket, map.hash_inner, map.delta);
-            list<false>(*pager, root.data() + Root::kFilter, storage::PageKind::filter, map.hash_inner, map.filter);
+            if (containers::order_of(storage::RootPage::type(root.data())) != structures::TreeOrder::id) continue;
+            list<structures::InnerNode<false>>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);
+            list<structures::InnerNode<false>>(*pager, root.data() + Root::kDelta, storage::PageKind::bucket, map.hash_inner, map.delta);
+            list<structures::InnerNode<false>>(*pager, root.data() + Root::kFilter, storage::PageKind::filter, map.hash_inner, map.filter);
         }
         return map;
     }
@@ -122,7 +122,7 @@ public:
         }
         return found;
     }
-    using Leaf = structures::SlottedLeaf;
+    using Leaf = structures::SlottedPage;
     using Inner = structures::InnerNode<true>;
     using HashInner = structures::InnerNode<false>;
     using Index = structures::BucketTree;
@@ -134,10 +134,10 @@ public:
     }
 
 private:
-    template <bool kCounted>
+    template <class Node>
     static void list(storage::Pager& pager, std::byte* root, storage::PageKind kind, std::vector<PageId>& inner,
                      std::vector<PageId>& leaves) {
-        structures::Spine<kCounted>(pager, root, kind)
+        structures::Spine<Node>(pager, root, kind)
             .walk([&](PageId id, const std::byte*, unsigned) { inner.push_back(id); },
                   [&](PageId id) { leaves.push_back(id); });
     }

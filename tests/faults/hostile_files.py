@@ -44,14 +44,14 @@ FAULTS = [
         file="src/structures/tree.cpp",
         text='if (length(leaf, i) > kMaxRecord) bad_page(id, "a record that should lie in an extent");',
         instead="",
-        tests=["SlottedLeafTest.ValidateGuardsEveryRecord"],
+        tests=["SlottedPageTest.ValidateGuardsEveryRecord"],
     ),
     dict(
         name="the slots of a leaf may be out of order",
         file="src/structures/tree.cpp",
         text='if (end(leaf, i) < begin(leaf, i)) bad_page(id, "slots out of order");',
         instead="",
-        tests=["SlottedLeafTest.ValidateGuardsEveryRecord"],
+        tests=["SlottedPageTest.ValidateGuardsEveryRecord"],
         equivalent="a negative length is greater than that of any record",
     ),
     dict(
@@ -59,14 +59,14 @@ FAULTS = [
         file="src/structures/tree.cpp",
         text="if (external(leaf, i) && length(leaf, i) != storage::ExtentRef::kEncodedSize)",
         instead="if (external(leaf, i) && hole(leaf, i))",
-        tests=["SlottedLeafTest.ValidateGuardsEveryRecord"],
+        tests=["SlottedPageTest.ValidateGuardsEveryRecord"],
     ),
     dict(
         name="the count of a leaf's holes is believed",
         file="src/structures/tree.cpp",
         text='if (empty != holes(leaf)) bad_page(id, "a wrong number of holes");',
         instead="",
-        tests=["SlottedLeafTest.ValidateGuardsEveryRecord"],
+        tests=["SlottedPageTest.ValidateGuardsEveryRecord"],
     ),
     dict(
         name="a leaf has as many entries as its parent says",

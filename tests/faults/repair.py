@@ -35,8 +35,8 @@ FAULTS = [
     dict(
         name="a lost leaf ends the walk, with the leaves behind it",
         file="src/structures/verify.cpp",
-        text="if (kCounted) miscounted +=",
-        instead="if (!below.counted) break;\n        if (kCounted) miscounted +=",
+        text="if (Node::kCounted) miscounted +=",
+        instead="if (!below.counted) break;\n        if (Node::kCounted) miscounted +=",
         tests=["SalvageTest.ALostLeafTakesItsEntriesOnly"],
     ),
     dict(

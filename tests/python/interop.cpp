@@ -15,6 +15,8 @@ using Names = pyrsistence::List<std::string>;
 using Weights = pyrsistence::Dict<double, int>;
 using Seen = pyrsistence::Set<std::string>;
 using Last = pyrsistence::Deque<int>;
+using Symbols = pyrsistence::SortedDict<double, std::string>;
+using Tasks = pyrsistence::PriorityQueue<std::string, double>;
 
 void write(const std::string& directory) {
     Edges edges(directory + "/edges");
@@ -29,6 +31,10 @@ void write(const std::string& directory) {
     Last last(directory + "/last", {.max_size = 3});
     for (const char* name : {"b", "a", "b"}) seen.insert(name);
     for (int i = 0; i < 5; ++i) last.push_front(i);
+    Symbols symbols(directory + "/symbols");
+    Tasks tasks(directory + "/tasks");
+    for (int i = 10; i-- > 0;) symbols.insert_or_assign(i / 2.0 - 2, std::to_string(i));
+    for (const char* task : {"b", "a"}) tasks.push(task, 1.5);
     edges.erase({3, -3});
     names[1] = "\xC3\xA9t\xC3\xA9";
     names.insert(0, std::string(100'000, 'x'));
@@ -43,6 +49,8 @@ void read(const std::string& directory) {
     for (const auto& [key, value] : weights) std::cout << key << ' ' << value << '\n';
     std::cout << weights.at(1.0) << '\n';
     for (const std::string& name : Seen(directory + "/seen")) std::cout << name << '\n';
+    for (const auto& [key, value] : Symbols(directory + "/symbols")) std::cout << key << ' ' << value << '\n';
+    for (const auto& [priority, task] : Tasks(directory + "/tasks")) std::cout << priority << ' ' << task << '\n';
     for (const int one : Last(directory + "/last")) std::cout << one << '\n';
 }
 

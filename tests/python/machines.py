@@ -273,7 +273,114 @@ default_dict_operations = st.one_of(
     dict_operations,
 )
 
+# Comparable with each other, in many types.
+numbers = st.one_of(
+    st.integers(-3, 12),
+    st.integers(-3, 12),
+    st.integers(-300, 300),
+    st.integers(),
+    st.sampled_from([0.0, -0.0, 1.0, True, 2.5, -0.5, 2**64, -(2**64), float(2**64), 1e300, -1e-300, float("inf")]),
+    st.fractions(-3, 3, max_denominator=7),
+    st.decimals(-3, 3, places=1),
+    st.floats(allow_nan=False),
+)
+odd_numbers = st.one_of(numbers, numbers, numbers, st.sampled_from(["a", b"", (1,), 1j, frozenset(), []]))
+number_bounds = st.one_of(st.none(), numbers)
+number_pairs = st.lists(st.tuples(numbers, values), max_size=4)
+places = st.one_of(st.integers(-12, 12), st.integers(-100, 100))
+flags = st.tuples(st.booleans(), st.booleans())
+range_operations = [
+    op("bisect_left", odd_numbers),
+    op("bisect_right", odd_numbers),
+    op("bisect", numbers),
+    op("index", odd_numbers),
+    op("index", numbers, places),
+    op("irange", number_bounds, number_bounds, flags, st.booleans()),
+    op("islice", st.one_of(st.none(), places), st.one_of(st.none(), places), st.booleans()),
+    op("reversed"),
+]
+sorted_dict_operations = st.one_of(
+    op("set_item", numbers, values),
+    op("set_item", numbers, values),
+    op("set_item", odd_numbers, values),
+    op("get_item", odd_numbers),
+    op("del_item", odd_numbers),
+    op("contains", odd_numbers),
+    op("get", odd_numbers),
+    op("pop", numbers),
+    op("pop", numbers, values),
+    op("popitem"),
+    op("popitem", places),
+    op("peekitem"),
+    op("peekitem", places),
+    op("setdefault", numbers, values),
+    op("update", st.dictionaries(numbers, values, max_size=4)),
+    op("update", number_pairs),
+    op("ior", st.dictionaries(numbers, values, max_size=4)),
+    op("key_at", places),
+    op("key_at", slices),
+    op("value_at", places),
+    op("item_at", slices),
+    op("items"),
+    op("reversed_items"),
+    op("keys_and", st.frozensets(numbers, max_size=4)),
+    op("item_in", st.tuples(numbers, values)),
+    op("equals", st.dictionaries(numbers, values, max_size=4)),
+    op("delete_while_iterating", st.floats(0, 1)),
+    op("copy"),
+    op("clear"),
+    op("len"),
+    *range_operations,
+)
+number_sets = st.one_of(st.sets(st.integers(-5, 12), max_size=6), st.lists(st.integers(-300, 300), max_size=6))
+sorted_set_operations = st.one_of(
+    op("add", numbers),
+    op("add", numbers),
+    op("add", odd_numbers),
+    op("update", number_sets),
+    op("discard", odd_numbers),
+    op("remove", odd_numbers),
+    op("contains", odd_numbers),
+    op("count", numbers),
+    op("pop"),
+    op("pop", places),
+    op("get_item", odd_indices),
+    op("get_item", slices),
+    op("delete_slice", indices),
+    op("delete_slice", slices),
+    *(op(name, number_sets) for name in ("union", "intersection", "difference", "symmetric_difference")),
+    *(op(f"{name}_update", number_sets) for name in ("intersection", "difference", "symmetric_difference")),
+    *(op(name, st.sets(st.integers(-5, 12), max_size=6)) for name in ("equals", "less", "greater_equal", "or", "and", "sub", "xor")),
+    op("copy"),
+    op("clear"),
+    op("len"),
+    *range_operations,
+)
+priority_queue_operations = st.one_of(
+    op("push", numbers),
+    op("push", numbers),
+    op("push", odd_numbers),
+    op("push", values, numbers),
+    op("push", values, st.integers(0, 3)),
+    op("update", st.lists(numbers, max_size=5)),
+    op("pop"),
+    op("popitem"),
+    op("peek"),
+    op("peekitem"),
+    op("pushpop", numbers),
+    op("pushpop", values, numbers),
+    op("replace", numbers),
+    op("replace", values, odd_numbers),
+    op("iterate"),
+    op("copy"),
+    op("clear"),
+    op("len"),
+)
+
 OPERATIONS = {
+    "sorted dict": sorted_dict_operations,
+    "sorted set": sorted_set_operations,
+    "priority queue": priority_queue_operations,
     "dict": dict_operations,
     "list": list_operations,
     "set": set_operations,
@@ -283,7 +390,15 @@ OPERATIONS = {
     "default dict": default_dict_operations,
 }
 # What two handles on one store do by turns.
-CHANGES = {"list": ("append", "twice"), "set": ("add", "twice"), "deque": ("append", 1), "short deque": ("append", 1)}
+CHANGES = {
+    "list": ("append", "twice"),
+    "set": ("add", "twice"),
+    "deque": ("append", 1),
+    "short deque": ("append", 1),
+    "sorted dict": ("set_item", 7, 7),
+    "sorted set": ("add", 7),
+    "priority queue": ("push", 7),
+}
 GROWING = ("append_while_iterating", "imul", "iadd", "extend", "mul", "add")
 
 

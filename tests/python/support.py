@@ -1,5 +1,6 @@
 """Helpers of the tests: operations as data, strict comparison, child processes, the scale."""
 
+import bisect
 import collections
 import contextlib
 import datetime
@@ -14,7 +15,78 @@ import sys
 import textwrap
 from pathlib import Path
 
-from pyrsistence import EMCounter, EMDefaultDict, EMDeque, EMDict, EMList, EMSet, Error
+import sortedcontainers
+from pyrsistence import (
+    EMCounter,
+    EMDefaultDict,
+    EMDeque,
+    EMDict,
+    EMList,
+    EMPriorityQueue,
+    EMSet,
+    EMSortedDict,
+    EMSortedSet,
+    Error,
+)
+
+
+
+class PriorityQueue:
+    """What an EMPriorityQueue does, on a sorted list."""
+
+    def __init__(self):
+        self.priorities, self.items_ = [], []
+
+    def __len__(self):
+        return len(self.items_)
+
+    def __iter__(self):
+        return iter(self.items_)
+
+    def items(self):
+        return zip(self.priorities, self.items_)
+
+    def push(self, item, *priority):
+        place = bisect.bisect_right(self.priorities, priority[0] if priority else item)
+        self.priorities.insert(place, priority[0] if priority else item)
+        self.items_.insert(place, item)
+
+    def update(self, items):
+        for item in items:
+            self.push(item)
+
+    def pop(self):
+        return self.popitem()[1]
+
+    def popitem(self):
+        return self.priorities.pop(0), self.items_.pop(0)
+
+    def peek(self):
+        return self.items_[0]
+
+    def peekitem(self):
+        return self.priorities[0], self.items_[0]
+
+    def pushpop(self, *arguments):
+        self.push(*arguments)
+        return self.pop()
+
+    def replace(self, *arguments):
+        if not self.items_:
+            raise IndexError
+        bisect.bisect_right(self.priorities, arguments[-1])
+        first = self.pop()
+        self.push(*arguments)
+        return first
+
+    def clear(self):
+        self.__init__()
+
+    def copy(self):
+        copied = PriorityQueue()
+        copied.priorities, copied.items_ = [*self.priorities], [*self.items_]
+        return copied
+
 
 SHORT = 7  # maxlen of a short deque
 TYPES = {
@@ -25,6 +97,9 @@ TYPES = {
     "short deque": functools.partial(EMDeque, maxlen=SHORT),
     "counter": EMCounter,
     "default dict": functools.partial(EMDefaultDict, int),
+    "sorted dict": EMSortedDict,
+    "sorted set": EMSortedSet,
+    "priority queue": EMPriorityQueue,
 }
 MODELS = {
     "dict": dict,
@@ -34,6 +109,9 @@ MODELS = {
     "short deque": functools.partial(collections.deque, maxlen=SHORT),
     "counter": collections.Counter,
     "default dict": functools.partial(collections.defaultdict, int),
+    "sorted dict": sortedcontainers.SortedDict,
+    "sorted set": sortedcontainers.SortedSet,
+    "priority queue": PriorityQueue,
 }
 SCALE = float(os.environ.get("PYRSISTENCE_TEST_SCALE") or 1)
 
@@ -83,6 +161,10 @@ def contents(container):
     """A built-in collection with everything that `container` holds."""
     if isinstance(container, (list, EMList, collections.deque, EMDeque)):
         return list(container)
+    if isinstance(container, (sortedcontainers.SortedSet, EMSortedSet)):
+        return list(container)
+    if isinstance(container, (PriorityQueue, EMPriorityQueue)):
+        return list(container.items())
     return set(container) if isinstance(container, (set, EMSet)) else dict(container.items())
 
 
@@ -127,7 +209,7 @@ def _insert_while_iterating(target, key, value):
 def _delete_while_iterating(target, fraction):
     """On the model this deletes from a copy of the keys, which is what the store promises."""
     chooser = random.Random(fraction)
-    keys = target.keys() if isinstance(target, EMDict) else list(target)
+    keys = target.keys() if isinstance(target, (EMDict, EMSortedDict)) else list(target)
     visited = []
     for key in keys:
         visited.append(key)
@@ -145,6 +227,16 @@ def _append_while_iterating(target, value):
         if len(visited) > 100_000:
             break
     return visited
+
+
+def _ranges(target, low, high, inclusive, reverse):
+    return list(target.irange(low, high, inclusive, reverse))
+
+
+def _delete_slice(target, index):
+    """In a set, whose members are found by places."""
+    del target[index]
+    return len(target)
 
 
 def _count_one(target, key):
@@ -196,6 +288,12 @@ SPECIAL = {
     "isub": _in_place(operator.isub),
     "ixor": _in_place(operator.ixor),
     "elements": lambda target: list(target.elements()),
+    "irange": _ranges,
+    "islice": lambda target, *arguments: list(target.islice(*arguments)),
+    "delete_slice": _delete_slice,
+    "key_at": lambda target, index: target.keys()[index],
+    "value_at": lambda target, index: target.values()[index],
+    "item_at": lambda target, index: target.items()[index],
     "count_one": _count_one,
     "less_equal": lambda target, other: target <= other,
     "greater": lambda target, other: target > other,
@@ -211,9 +309,11 @@ SPECIAL = {
 
 def plain(result):
     """The result as built-in objects that compare and travel between processes."""
-    if isinstance(result, (EMDict, EMList, EMSet, EMDeque)):
+    if isinstance(result, (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue)):
         with contextlib.closing(result):
             return contents(result)
+    if isinstance(result, (sortedcontainers.SortedSet, PriorityQueue)):
+        return contents(result)
     if isinstance(result, (frozenset, collections.deque, dict)):
         return {frozenset: set, collections.deque: list}.get(type(result), dict)(result)
     return result

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pyrsistence import EMDeque, EMDict, EMList, EMSet
+from pyrsistence import EMDeque, EMDict, EMList, EMPriorityQueue, EMSet, EMSortedDict
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "build" / "libpyrsistence.a"
@@ -44,6 +44,10 @@ def test_python_reads_what_cpp_wrote(interop, tmp_path):
         weights.check()
     with EMSet(tmp_path / "seen") as seen, EMDeque(tmp_path / "last") as last:
         assert list(seen) == ["b", "a"] and list(last) == [4, 3, 2] and last.maxlen == 3
+    with EMSortedDict(tmp_path / "symbols") as symbols, EMPriorityQueue(tmp_path / "tasks") as tasks:
+        assert list(symbols.items()) == [(i / 2 - 2, str(i)) for i in range(10)]
+        assert all(type(key) is float for key in symbols) and list(tasks.items()) == [(1.5, "b"), (1.5, "a")]
+        symbols.check()
 
 
 def test_cpp_reads_what_python_changed(interop, tmp_path):
@@ -60,11 +64,18 @@ def test_cpp_reads_what_python_changed(interop, tmp_path):
     with EMSet(tmp_path / "seen") as seen, EMDeque(tmp_path / "last") as last:
         seen ^= {"b", "c"}
         last.append(True)
+    with EMSortedDict(tmp_path / "symbols") as symbols, EMPriorityQueue(tmp_path / "tasks") as tasks:
+        symbols.delete_range(-1)
+        symbols[2**70] = "big"
+        symbols[True] = "one"
+        tasks.push("c", 1)
     assert interop("read", tmp_path) == [
         f"1 {2**40} 7", "1 -1 -0.5",
         "été", "", "y" * 40,
         "1 5", "0.25 1",
         "5",
         "a", "c",
+        "-2 0", "-1.5 1", "1 one", "1.18059e+21 big",
+        "1 c", "1.5 b", "1.5 a",
         "3", "2", "1",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-// RawDict and RawList beside models in memory. An operation follows from its number alone, so that a
+// RawDict, RawList and RawSorted beside models in memory. An operation follows from its number alone, so that a
 // killed process's work can be done again by another one. Each driver belongs to one thread.
 #pragma once
 
@@ -8,6 +8,8 @@
 #include "codec/item.hpp"
 #include "pyrsistence/raw_dict.hpp"
 #include "pyrsistence/raw_list.hpp"
+#include "pyrsistence/raw_sorted.hpp"
+#include "pyrsistence/sort_key.hpp"
 #include "storage/store.hpp"
 #include "support.hpp"
 
@@ -398,6 +400,166 @@ private:
     Sizes sizes_;
     std::uint64_t done_ = 0;
     std::vector<Value> items_;
+};
+
+class SortedDriver {
+public:
+    SortedDriver(std::uint64_t salt, std::uint64_t keys, SortedType type, Sizes sizes = {})
+        : salt_(salt), keys_(keys), repeated_(type == SortedType::queue), sizes_(sizes) {}
+
+    std::size_t size() const { return entries_.size(); }
+    std::uint64_t done() const { return done_; }
+
+    void step(RawSorted* sorted) {
+        Random random(salt_ * 1'000'003 + done_);
+        const bool shrink = done_ / 4096 % 4 == 3 || entries_.size() > 2 * keys_;
+        const std::uint64_t key = random.chance(30) ? random.below(std::min<std::uint64_t>(keys_, 50)) : random.below(keys_);
+        const unsigned dice = static_cast<unsigned>(random.below(1000));
+        if (dice < (shrink ? 200u : 550u)) put(sorted, random, key);
+        else if (dice < 750) erase(sorted, random, key);
+        else if (dice < 800) erase_slice(sorted, random, random.below(entries_.size() + 1));
+        else if (dice < 830) replace_first(sorted, random, key);
+        else if (dice < 900) get(sorted, key);
+        else if (dice < 999) read(sorted, random);
+        else if (random.chance(4)) clear(sorted);
+        ++done_;
+    }
+    std::string difference(const RawSorted& sorted) const {
+        if (sorted.size() != entries_.size()) {
+            return "size " + std::to_string(sorted.size()) + ", expected " + std::to_string(entries_.size());
+        }
+        auto it = entries_.begin();
+        Chunk chunk;
+        std::uint64_t rank = 0;
+        do {
+            sorted.read(rank, 500, chunk);
+            for (std::size_t i = 0; i < chunk.items.size(); ++i, ++it, ++rank) {
+                if (it == entries_.end() || chunk.items[i].key != rank) return "rank " + std::to_string(chunk.items[i].key);
+                if (as_text(chunk.entry(i)) != it->second) return "entry " + std::to_string(rank);
+            }
+        } while (chunk.more);
+        return it == entries_.end() ? "" : "fewer entries than expected";
+    }
+
+private:
+    using Entries = std::multimap<std::string, std::string>;
+
+    /// Keys of one container are of one kind: integers, or byte strings of which some are long.
+    bool numbers() const { return salt_ % 2 == 0; }
+    std::string identity(std::uint64_t key) const {
+        Buffer out;
+        if (numbers()) put_int(out, static_cast<std::int64_t>(key * 1'000'003) - 5'000'000);
+        else put_bytes(out, as_bytes(content(key, key % 5 == 0 ? key % 999 : 4 + key % 20)));
+        return std::string(as_text(out));
+    }
+    std::string sort_key(std::uint64_t key) const {
+        Buffer out;
+        put_sort_key(out, as_bytes(identity(key)));
+        return std::string(as_text(out));
+    }
+    struct Composed {
+        std::string bytes, sort_key;
+        std::size_t key_size;
+        SortedEntry view() const { return {as_bytes(bytes), as_bytes(sort_key), key_size}; }
+    };
+    Composed compose(std::uint64_t key, bool spelled, const Value& value) const {
+        Buffer out, spelling;
+        if (spelled && numbers()) put_float(spelling, static_cast<double>(key) * 1'000'003 - 5'000'000);
+        const std::string sort(as_text(put_sorted_entry_key(out, as_bytes(identity(key)), spelling)));
+        const std::size_t key_size = out.size();
+        value.put(out);
+        return {std::string(as_text(out)), sort, key_size};
+    }
+    auto place(std::uint64_t rank) { return std::next(entries_.begin(), static_cast<std::ptrdiff_t>(rank)); }
+
+    void put(RawSorted* sorted, Random& random, std::uint64_t key) {
+        const bool only_new = random.chance(15);
+        const Composed entry = compose(key, random.chance(20), Value::random(random, sizes_));
+        const auto found = entries_.find(entry.sort_key);
+        const bool is_new = found == entries_.end();
+        if (repeated_) {
+            if (sorted) sorted->push(entry.view());
+            entries_.emplace(entry.sort_key, entry.bytes);
+            return;
+        }
+        if (sorted) {
+            Buffer existing;
+            ASSERT_EQ(only_new ? sorted->insert(entry.view(), existing) : sorted->set(entry.view()), is_new);
+            if (only_new && !is_new) {
+                ASSERT_EQ(as_text(existing), found->second);
+            }
+        }
+        if (is_new) {
+            entries_.emplace(entry.sort_key, entry.bytes);
+        } else if (!only_new) {
+            const std::size_t kept = found->second.size() - split_sorted_entry(as_bytes(found->second)).value.size();
+            found->second = found->second.substr(0, kept) + entry.bytes.substr(entry.key_size);
+        }
+    }
+    void erase(RawSorted* sorted, Random& random, std::uint64_t key) {
+        const std::string sort = sort_key(key);
+        const auto found = entries_.lower_bound(sort);
+        const bool there = found != entries_.end() && found->first == sort;
+        const bool compares = repeated_ || random.chance(50), right = !compares || random.chance(80);
+        if (sorted) {
+            const std::string expected = there && right ? found->second : "x";
+            ASSERT_EQ(compares ? sorted->erase(as_bytes(sort), as_bytes(expected)) : sorted->erase(as_bytes(sort)), there && right);
+        }
+        if (there && right) entries_.erase(found);
+    }
+    void erase_slice(RawSorted* sorted, Random& random, std::uint64_t first) {
+        const std::uint64_t count = random.below(random.chance(5) ? 500 : 10);
+        if (sorted) sorted->erase_slice(first, count);
+        const std::uint64_t end = std::min<std::uint64_t>(first + count, entries_.size());
+        if (first < end) entries_.erase(place(first), place(end));
+    }
+    void replace_first(RawSorted* sorted, Random& random, std::uint64_t key) {
+        if (!repeated_) return;
+        const Composed entry = compose(key, random.chance(20), Value::random(random, sizes_));
+        if (sorted) {
+            ASSERT_FALSE(sorted->replace_first(entry.view(), as_bytes("x")));
+            ASSERT_EQ(sorted->replace_first(entry.view(), as_bytes(entries_.empty() ? "x" : entries_.begin()->second)), !entries_.empty());
+        }
+        if (entries_.empty()) return;
+        entries_.erase(entries_.begin());
+        entries_.emplace(entry.sort_key, entry.bytes);
+    }
+    void get(RawSorted* sorted, std::uint64_t key) const {
+        if (!sorted) return;
+        const std::string sort = sort_key(key);
+        const auto [first, last] = entries_.equal_range(sort);
+        Buffer entry;
+        ASSERT_EQ(sorted->get(as_bytes(sort), entry), first != last);
+        ASSERT_EQ(sorted->contains(as_bytes(sort)), first != last);
+        ASSERT_EQ(sorted->lower_bound(as_bytes(sort)), static_cast<std::uint64_t>(std::distance(entries_.begin(), first)));
+        ASSERT_EQ(sorted->upper_bound(as_bytes(sort)), static_cast<std::uint64_t>(std::distance(entries_.begin(), last)));
+        if (!repeated_ && first != last) {
+            ASSERT_EQ(as_text(entry), first->second);
+        }
+    }
+    void read(RawSorted* sorted, Random& random) const {
+        if (!sorted) return;
+        const std::uint64_t at = random.below(entries_.size() + 2);
+        Chunk chunk;
+        const bool back = random.chance(50);
+        if (back) sorted->read_back(at, 3, chunk);
+        else sorted->read(at, 3, chunk);
+        std::uint64_t expected = back ? std::min<std::uint64_t>(at, entries_.size()) : at;
+        for (const Chunk::Item& item : chunk.items) ASSERT_EQ(item.key, back ? --expected : expected++);
+        if (chunk.items.size() < 3 && !chunk.more) {
+            ASSERT_TRUE(back ? expected == 0 : expected >= entries_.size());
+        }
+    }
+    void clear(RawSorted* sorted) {
+        if (sorted) sorted->clear();
+        entries_.clear();
+    }
+
+    std::uint64_t salt_, keys_;
+    bool repeated_;
+    Sizes sizes_;
+    std::uint64_t done_ = 0;
+    Entries entries_;
 };
 
 /// A container on a store with a file system and a log window of the test's choice: the handle

@@ -203,8 +203,8 @@ TEST_F(SalvageTest, ALostLeafTakesItsEntriesOnly) {
     ClosedStore store = dict(5000);
     const PageId leaf = middle(store.map().leaves);
     const auto page = store.read(leaf);
-    const std::uint64_t first = structures::SlottedLeaf::base(page.data()) - 1;
-    const std::uint64_t end = first + structures::SlottedLeaf::slots(page.data());
+    const std::uint64_t first = structures::SlottedPage::base(page.data()) - 1;
+    const std::uint64_t end = first + structures::SlottedPage::slots(page.data());
     store.flip(leaf);
     const Report report = repair(path_);
     const RawDict saved(report.repaired);
@@ -458,7 +458,7 @@ TEST_F(SalvageTest, AKeyThatIsThereTwiceKeepsItsLastValue) {
     ClosedStore store = dict(500);
     const PageId leaf = store.map().leaves.front();
     store.change(leaf, [](std::byte* page) {
-        const Bytes one = structures::SlottedLeaf::record(page, 20).stored, two = structures::SlottedLeaf::record(page, 21).stored;
+        const Bytes one = structures::SlottedPage::record(page, 20).stored, two = structures::SlottedPage::record(page, 21).stored;
         ASSERT_EQ(one.size(), two.size());
         std::memcpy(const_cast<std::byte*>(two.data()), one.data(), 2);  // the key; the value stays
     });

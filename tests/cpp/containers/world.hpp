@@ -31,13 +31,14 @@ struct Population {
 template <class Raw>
 auto typed(storage::ContainerType type) {
     if constexpr (std::is_same_v<Raw, RawDict>) return static_cast<DictType>(type);
+    else if constexpr (std::is_same_v<Raw, RawSorted>) return static_cast<SortedType>(type);
     else return static_cast<ListType>(type);
 }
 
 /// Open containers by the number of their model; those of containers that are gone stay open.
 class Handles {
 public:
-    using Any = std::variant<std::unique_ptr<RawDict>, std::unique_ptr<RawList>>;
+    using Any = std::variant<std::unique_ptr<RawDict>, std::unique_ptr<RawList>, std::unique_ptr<RawSorted>>;
 
     explicit Handles(Store& store) : store_(&store) {}
     Store& store() { return *store_; }
@@ -107,12 +108,12 @@ private:
     struct Container {
         std::string name;
         storage::ContainerType type;
-        std::variant<DictDriver, ListDriver> driver;
+        std::variant<DictDriver, ListDriver, SortedDriver> driver;
 
-        bool is_dict() const { return driver.index() == 0; }
         std::string difference(const Store& store) const {
-            if (is_dict()) return std::get<0>(driver).difference(RawDict(store, name, typed<RawDict>(type)));
-            return std::get<1>(driver).difference(RawList(store, name, typed<RawList>(type)));
+            if (driver.index() == 0) return std::get<0>(driver).difference(RawDict(store, name, typed<RawDict>(type)));
+            if (driver.index() == 1) return std::get<1>(driver).difference(RawList(store, name, typed<RawList>(type)));
+            return std::get<2>(driver).difference(RawSorted(store, name, typed<RawSorted>(type)));
         }
     };
     /// Of operations and of containers. They are not undone: no two containers have the same one.
@@ -137,7 +138,12 @@ private:
         const std::string name = new_name(random);
         const std::uint64_t salt = random();
         using storage::ContainerType;
-        if (random.chance(50)) {
+        if (random.chance(30)) {
+            constexpr ContainerType types[] = {ContainerType::sorted_dict, ContainerType::sorted_set, ContainerType::priority_queue};
+            const ContainerType type = types[random.below(3)];
+            handles.open<RawSorted>(number, name, type);
+            containers_.insert({number, {name, type, SortedDriver(salt, population_.entries, typed<RawSorted>(type), population_.sizes)}});
+        } else if (random.chance(50)) {
             const ContainerType type = random.chance(70) ? ContainerType::dict : ContainerType::set;
             handles.open<RawDict>(number, name, type);
             containers_.insert({number, {name, type, DictDriver(salt, population_.entries, population_.sizes)}});
@@ -173,6 +179,9 @@ private:
             expect_error<ClosedError>([&] { (void)(*dict)->size(); });
             expect_error<ClosedError>([&] { (void)(*dict)->pop_last(out); });
             expect_error<ClosedError>([&] { (*dict)->clear(); });
+        } else if (const auto* sorted = std::get_if<std::unique_ptr<RawSorted>>(any)) {
+            expect_error<ClosedError>([&] { (void)(*sorted)->contains(as_bytes("x")); });
+            expect_error<ClosedError>([&] { (*sorted)->erase_slice(0, 1); });
         } else {
             const auto& list = std::get<std::unique_ptr<RawList>>(*any);
             expect_error<ClosedError>([&] { (void)list->get(0, out); });
@@ -186,7 +195,8 @@ private:
         auto& [number, one] = *at;
         const std::size_t times = random.chance(20) ? 1 + random.below(30) : 1;
         for (std::size_t i = 0; i < times; ++i) {
-            if (one.is_dict()) std::get<0>(one.driver).step(&handles.open<RawDict>(number, one.name, one.type));
+            if (auto* driver = std::get_if<DictDriver>(&one.driver)) driver->step(&handles.open<RawDict>(number, one.name, one.type));
+            else if (auto* sorted = std::get_if<SortedDriver>(&one.driver)) sorted->step(&handles.open<RawSorted>(number, one.name, one.type));
             else std::get<1>(one.driver).step(&handles.open<RawList>(number, one.name, one.type));
         }
     }

@@ -205,7 +205,7 @@ TEST_F(CheckpointTest, OneThatIsHeldStaysReadable) {
         storage::Pager pager(data, meta.pages, options);
         storage::CatalogRoot root = meta.catalog;
         const std::byte* page = storage::Catalog(pager, root).read(0);
-        const structures::Tree items(pager, page + storage::RootPage::kFields, structures::Tree::Key::rank);
+        const structures::Tree items(pager, page + storage::RootPage::kFields, structures::TreeOrder::rank);
         ASSERT_EQ(items.size(), 1000u);
         for (std::uint64_t i = 0; i < 1000; ++i) {
             ASSERT_EQ(as_text(items.resolve(items.at(i))), content(1, 300)) << i;

@@ -15,7 +15,7 @@ using containers::DictRoot;
 using containers::ListRoot;
 using structures::BucketTree;
 using structures::RootField;
-using structures::SlottedLeaf;
+using structures::SlottedPage;
 using Counted = structures::InnerNode<true>;
 using Uncounted = structures::InnerNode<false>;
 
@@ -41,8 +41,8 @@ static_assert(ListRoot::kItems == 16);
 static_assert(Counted::kCapacity == 203 && Counted::kTotals == 16 && Counted::kSeparators == 1640);
 static_assert(Counted::kChildren == 2858);
 static_assert(Uncounted::kCapacity == 339 && Uncounted::kSeparators == 16 && Uncounted::kChildren == 2050);
-static_assert(SlottedLeaf::kBase == 16 && SlottedLeaf::kHoles == 22 && SlottedLeaf::kEnds == 24);
-static_assert(SlottedLeaf::kSlot == 2 && SlottedLeaf::kExternal == 0x8000 && SlottedLeaf::kMaxRecord == 1352);
+static_assert(SlottedPage::kBase == 16 && SlottedPage::kHoles == 22 && SlottedPage::kEnds == 24);
+static_assert(SlottedPage::kSlot == 2 && SlottedPage::kExternal == 0x8000 && SlottedPage::kMaxRecord == 1352);
 static_assert(BucketTree::kSlots == 16 && BucketTree::kSlot == 11 && BucketTree::kCapacity == 370);
 
 std::string hex(Bytes bytes) { return codec_test::hex(bytes); }

@@ -191,7 +191,7 @@ TEST_F(HashIndexTest, ASlotForADamagedBucketGoesToTheDelta) {
     harness_.pager().reserve();
     std::uint64_t tag = random.below(BucketTree::kTags.high);
     while (filter().may_hold(tag)) tag = random.below(BucketTree::kTags.high);
-    Spine<false> spine(harness_.pager(), root_.base.data(), storage::PageKind::bucket);
+    Spine<InnerNode<false>> spine(harness_.pager(), root_.base.data(), storage::PageKind::bucket);
     Path path = spine.to_key(tag, BucketTree::kTags);
     std::byte* bucket = spine.writable_leaf(path);
     bucket[4] = std::byte(storage::PageKind::leaf);

@@ -17,17 +17,17 @@ protected:
         std::uint64_t entries;
     };
 
-    Spine<true> spine() { return {harness_.pager(), root_.data(), storage::PageKind::leaf}; }
+    Spine<InnerNode<true>> spine() { return {harness_.pager(), root_.data(), storage::PageKind::leaf}; }
     PageId new_leaf(std::uint64_t key) {
         PageId id = 0;
-        SlottedLeaf::set_base(harness_.pager().allocate(storage::PageKind::leaf, 0, id), key);
+        SlottedPage::set_base(harness_.pager().allocate(storage::PageKind::leaf, 0, id), key);
         return id;
     }
     void insert_after(std::size_t at, std::uint64_t entries) {
         harness_.pager().reserve();
         const std::uint64_t low = model_[at].key, next = at + 1 < model_.size() ? model_[at + 1].key : low + (1 << 20);
         Path path = spine().to_key(low);
-        ASSERT_EQ(SlottedLeaf::base(spine().leaf(path.leaf)), low);
+        ASSERT_EQ(SlottedPage::base(spine().leaf(path.leaf)), low);
         const std::uint64_t key = low + (std::min(next, path.bounds.high) - low) / 2;
         if (key == low) return;
         spine().add_entries(path, entries);
@@ -52,7 +52,7 @@ protected:
                      [&](PageId id) {
                          pages.page(id);
                          ASSERT_LT(at, model_.size());
-                         ASSERT_EQ(SlottedLeaf::base(spine().leaf(id)), model_[at++].key);
+                         ASSERT_EQ(SlottedPage::base(spine().leaf(id)), model_[at++].key);
                      });
         pages.finish();
         ASSERT_EQ(at, model_.size());
@@ -60,7 +60,7 @@ protected:
         Path path = spine().to_first();
         at = 0;
         do {
-            ASSERT_EQ(SlottedLeaf::base(spine().leaf(path.leaf)), model_[at].key);
+            ASSERT_EQ(SlottedPage::base(spine().leaf(path.leaf)), model_[at].key);
             ASSERT_EQ(spine().entries_before(path), entries);
             entries += model_[at++].entries;
         } while (spine().next_leaf(path));
@@ -70,7 +70,7 @@ protected:
     void look_up(Random& random) {
         const std::size_t at = random.below(model_.size());
         const Path path = spine().to_key(model_[at].key);
-        ASSERT_EQ(SlottedLeaf::base(spine().leaf(path.leaf)), model_[at].key);
+        ASSERT_EQ(SlottedPage::base(spine().leaf(path.leaf)), model_[at].key);
         std::uint64_t rank = spine().entries_before(path), place = rank + random.below(model_[at].entries);
         const std::uint64_t wanted = place - rank;
         ASSERT_EQ(spine().to_rank(place).leaf, path.leaf);
@@ -88,7 +88,7 @@ TEST_F(SpineTest, BehavesAsAVectorOfLeaves) {
     unsigned height = 0;
     for (unsigned round = 0; round < 3; ++round) {
         harness_.pager().reserve();
-        SlottedLeaf::set_base(spine().plant(), 0);
+        SlottedPage::set_base(spine().plant(), 0);
         model_ = {{0, 1}};
         Path first = spine().to_first();
         spine().add_entries(first, 1);

@@ -114,7 +114,7 @@ TEST_F(TagFilterTest, NeverDeniesWhatItWasTold) {
     }
     for (const std::uint64_t tag : model) ASSERT_TRUE(filter().may_hold(tag)) << tag;
     PagerHarness::Account pages(harness_.pager());
-    Spine<false>(harness_.pager(), root_.data(), storage::PageKind::filter)
+    Spine<InnerNode<false>>(harness_.pager(), root_.data(), storage::PageKind::filter)
         .walk([&](PageId id, const std::byte*, unsigned) { pages.page(id); }, [&](PageId id) { pages.page(id); });
     pages.finish();
     EXPECT_GT(RootField::entries(root_.data()), 10u);

@@ -18,7 +18,7 @@ std::string bytes_of(std::uint32_t number) {
     switch (number >> 30) {
         case 0: return test::content(number, 1 + n % 8);
         case 1: return test::content(number, 1 + n % 250);
-        case 2: return test::content(number, 200 + n % 1153);  // up to SlottedLeaf::kMaxRecord
+        case 2: return test::content(number, 200 + n % 1153);  // up to SlottedPage::kMaxRecord
         default: return test::content(number, 1353 + n % 1700);
     }
 }
@@ -31,15 +31,15 @@ std::uint32_t random_number(Random& random, unsigned flavour) {
 }
 
 /// One tree, its root field in memory, and what it looked like at a seal that is held.
-template <class Model>
+template <class Model, class Structure = Tree>
 class TreeTest : public ::testing::Test {
 protected:
-    Tree tree() { return {harness_.pager(), root_.data(), key_}; }
+    Structure tree() { return {harness_.pager(), root_.data(), key_}; }
 
     /// Everything that may move pages comes first; then the record is ready.
     Record record(std::uint32_t number) {
         text_ = bytes_of(number);
-        if (text_.size() > SlottedLeaf::kMaxRecord) {
+        if (text_.size() > SlottedPage::kMaxRecord) {
             harness_.extent(text_).encode(reference_.data());
             harness_.pager().reserve();
             return {reference_, true};
@@ -71,7 +71,7 @@ protected:
     virtual void expect_next(const Model& model, typename Model::const_iterator& it, std::uint64_t key, Bytes bytes) = 0;
 
     void check_tree(std::array<std::byte, RootField::kSize>& root, const Model& model, bool account) {
-        const Tree tree(harness_.pager(), root.data(), key_);
+        const Structure tree(harness_.pager(), root.data(), key_);
         PagerHarness::Account pages(harness_.pager());
         auto it = model.begin();
         tree.check([&](std::uint64_t key, Bytes bytes) { expect_next(model, it, key, bytes); },
@@ -82,7 +82,7 @@ protected:
     }
 
     PagerHarness harness_;
-    Tree::Key key_ = Tree::Key::rank;
+    TreeOrder key_ = TreeOrder::rank;
     std::array<std::byte, RootField::kSize> root_{}, held_root_{};
     Model held_model_;
     bool held_ = false;
@@ -186,8 +186,8 @@ TEST_F(RankTreeTest, GrowsByAppendingAndShrinksFromBothEnds) {
     check(model_);
     const std::uint64_t pages = harness_.pager().live_pages();
     std::size_t bytes = 0;
-    for (const std::uint32_t number : model_) bytes += bytes_of(number).size() + SlottedLeaf::kSlot;
-    EXPECT_LT(pages * 9 / 10 - 20, bytes / SlottedLeaf::kRoom) << "appending fills leaves";
+    for (const std::uint32_t number : model_) bytes += bytes_of(number).size() + SlottedPage::kSlot;
+    EXPECT_LT(pages * 9 / 10 - 20, bytes / SlottedPage::kRoom) << "appending fills leaves";
     while (!model_.empty() && !HasFatalFailure()) {
         maybe_seal(random, model_);
         if (random.chance(50)) erase(model_, 0, 1 + random.below(100));
@@ -200,7 +200,7 @@ using Ids = std::map<EntryId, std::uint32_t>;
 
 class IdTreeTest : public TreeTest<Ids> {
 protected:
-    void SetUp() override { key_ = Tree::Key::id; }
+    void SetUp() override { key_ = TreeOrder::id; }
 
     void expect_next(const Ids& model, Ids::const_iterator& it, std::uint64_t key, Bytes bytes) override {
         ASSERT_TRUE(it != model.end());
@@ -342,6 +342,186 @@ TEST_F(IdTreeTest, ClearsATreeWithExtents) {
     harness_.seal(false);
     harness_.seal(false);
     EXPECT_LT(harness_.pager().live_pages(), 8u);
+}
+
+/// Keys and numbers of their records. Equal keys are in the order of their coming.
+using Keys = std::multimap<std::string, std::uint32_t>;
+
+class KeyTreeTest : public TreeTest<Keys, KeyTree> {
+protected:
+    void SetUp() override { key_ = TreeOrder::key; }
+
+    static std::string bytes_of(const std::string& key, std::uint32_t number) {
+        std::byte length[2];
+        return std::string(as_text(KeyedRecord::put_length(length, key.size()))) + key + structures::bytes_of(number);
+    }
+    void expect_next(const Keys& model, Keys::const_iterator& it, std::uint64_t, Bytes bytes) override {
+        ASSERT_TRUE(it != model.end());
+        ASSERT_EQ(as_text(bytes), bytes_of(it->first, it->second));
+        ++it;
+    }
+    Record record(const std::string& key, std::uint32_t number) {
+        text_ = bytes_of(key, number);
+        if (text_.size() <= SlottedPage::kMaxRecord) {
+            harness_.pager().reserve();
+            return {as_bytes(text_), false};
+        }
+        head_.resize(ExtentRef::kEncodedSize);
+        harness_.extent(text_).encode(head_.data());
+        const Bytes head = KeyedRecord::head(as_bytes(text_));
+        head_.insert(head_.end(), head.begin(), head.end());
+        harness_.pager().reserve();
+        return {head_, true};
+    }
+    /// A key of one of several kinds; long ones have much in common.
+    static std::string some_key(Random& random, unsigned flavour, std::uint64_t range) {
+        const std::uint64_t n = random.below(range);
+        std::string digits;
+        for (unsigned shift = 32; shift > 0; shift -= 8) digits += static_cast<char>(n >> (shift - 8));
+        switch (flavour % 5) {
+            case 0: return digits;
+            case 1: return "https://example.org/a/long/way/to/" + std::to_string(n);
+            case 2: return test::content(n, n % 40);
+            case 3: return std::string(KeyedRecord::kMaxKey - 4, 'x') + digits;
+            default: return std::string(n % 900, 'y') + digits.substr(2);
+        }
+    }
+    void insert(const std::string& key, std::uint32_t number) {
+        const Record put = record(key, number);
+        auto place = tree().behind(as_bytes(key));
+        tree().insert(place, put);
+        model_.emplace(key, number);
+    }
+    void set(const std::string& key, std::uint32_t number) {
+        const Record put = record(key, number);
+        auto place = tree().find(as_bytes(key));
+        const auto [first, last] = model_.equal_range(key);
+        ASSERT_EQ(place.found, first != last) << key;
+        if (!place.found) {
+            tree().insert(place, put);
+            model_.emplace(key, number);
+            return;
+        }
+        const auto it = std::next(first, static_cast<std::ptrdiff_t>(place.rank - rank_of(first)));
+        tree().replace(place, put);
+        it->second = number;
+    }
+    void erase(const std::string& key) {
+        harness_.pager().reserve();
+        auto place = tree().find(as_bytes(key));
+        const auto [first, last] = model_.equal_range(key);
+        ASSERT_EQ(place.found, first != last) << key;
+        if (!place.found) return;
+        const auto it = std::next(first, static_cast<std::ptrdiff_t>(place.rank - rank_of(first)));
+        tree().erase(place);
+        model_.erase(it);
+    }
+    void erase_range(std::uint64_t rank, std::uint64_t count) {
+        count = std::min(count, model_.size() - rank);
+        const auto begin = std::next(model_.begin(), static_cast<std::ptrdiff_t>(rank));
+        model_.erase(begin, std::next(begin, static_cast<std::ptrdiff_t>(count)));
+        while (count > 0) {
+            harness_.pager().reserve();
+            count -= tree().erase_some(rank, count);
+        }
+    }
+    void look_up(const std::string& key) {
+        const KeyTree view = tree();
+        const auto [first, last] = model_.equal_range(key);
+        const std::uint64_t low = rank_of(first), high = rank_of(last);
+        ASSERT_EQ(view.lower_bound(as_bytes(key)), low);
+        ASSERT_EQ(view.upper_bound(as_bytes(key)), high);
+        const auto place = view.find(as_bytes(key));
+        ASSERT_EQ(place.found, low < high);
+        if (place.found) {
+            ASSERT_EQ(as_text(KeyedRecord::key_of(view.at(place))), key);
+        } else {
+            ASSERT_EQ(place.rank, low);
+        }
+        const auto [before, after] = view.neighbours(place);
+        ASSERT_EQ(before.has_value(), place.rank > 0);
+        ASSERT_EQ(after.has_value(), place.rank < model_.size());
+        const auto here = std::next(first, static_cast<std::ptrdiff_t>(place.rank - low));
+        if (before) {
+            ASSERT_EQ(as_text(KeyedRecord::key_of(*before)), std::prev(here)->first);
+        }
+        if (after) {
+            ASSERT_EQ(as_text(KeyedRecord::key_of(*after)), here->first);
+        }
+    }
+    std::uint64_t rank_of(Keys::const_iterator it) const {
+        return static_cast<std::uint64_t>(std::distance(model_.begin(), it));
+    }
+
+    Keys model_;
+    std::vector<std::byte> head_;
+};
+
+TEST_F(KeyTreeTest, BehavesAsAMultimap) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(5);
+    for (unsigned phase = 0; phase < 40 && !HasFatalFailure(); ++phase) {
+        SCOPED_TRACE("phase " + std::to_string(phase));
+        const unsigned growth = phase % 4 == 3 ? 10 : 55, flavour = phase / 4;
+        const std::uint64_t range = phase % 2 == 0 ? 100'000 : 300;
+        for (std::size_t i = 0; i < scaled(3'000) && !HasFatalFailure(); ++i) {
+            maybe_seal(random, model_);
+            const unsigned dice = static_cast<unsigned>(random.below(100));
+            std::string key = some_key(random, flavour + random.chance(5), range);
+            if (!model_.empty() && random.chance(70)) {
+                const auto near = model_.lower_bound(key);
+                if (near != model_.end()) key = near->first;
+            }
+            if (dice < growth / 2 && model_.size() < 5'000) insert(key, random_number(random, flavour / 2));
+            else if (dice < growth && model_.size() < 5'000) set(some_key(random, flavour, range), random_number(random, flavour / 2));
+            else if (dice < 70) set(key, random_number(random, flavour / 2));
+            else if (dice < 90) erase(key);
+            else if (dice < 92 && !model_.empty()) erase_range(random.below(model_.size()), random.below(100));
+            else look_up(key);
+        }
+        check(model_);
+        if (phase % 8 == 7) {
+            erase_range(0, model_.size());
+            check(model_);
+            EXPECT_LT(harness_.pager().live_pages(), 12u) << "an empty tree holds pages";
+        }
+    }
+    harness_.pager().reserve();
+    tree().clear();
+    model_.clear();
+    check(model_);
+}
+
+TEST_F(KeyTreeTest, AscendingKeysFillLeavesAndNodes) {
+    const std::size_t count = scaled(200'000);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (harness_.pager().frames_scarce()) harness_.seal(false);
+        std::string key(4, '\0');
+        for (unsigned k = 0; k < 4; ++k) key[k] = static_cast<char>(i >> (24 - 8 * k));
+        insert(key, 7);
+    }
+    check(model_);
+    const std::size_t bytes = count * (bytes_of("1234", 7).size() + SlottedPage::kSlot);
+    EXPECT_LT((harness_.pager().live_pages() - 10) * 97 / 100, bytes / SlottedPage::kRoom);
+}
+
+TEST(KeyedRecordTest, ReadsWhatItWroteAndNoMore) {
+    for (const std::size_t size : {0, 1, 127, 128, 129, 255, 256, 999, 1000}) {
+        std::byte length[2];
+        const std::string key(size, 'k');
+        std::string record(as_text(KeyedRecord::put_length(length, size)));
+        record += key + "value";
+        EXPECT_EQ(as_text(KeyedRecord::key_of(as_bytes(record))), key);
+        EXPECT_TRUE(KeyedRecord::sound(as_bytes(record))) << size;
+        EXPECT_EQ(KeyedRecord::head(as_bytes(record)).size(), record.size() - 5);
+        const std::string cut = record.substr(0, std::min<std::size_t>(record.size(), 40));
+        EXPECT_LE(KeyedRecord::key_of(as_bytes(cut)).size(), cut.size());
+    }
+    for (const char* text : {"", "\x80", "\x80\x01", "\xff\xff", "\x85"}) EXPECT_FALSE(KeyedRecord::sound(as_bytes(std::string_view(text)))) << text;
+    EXPECT_EQ(as_text(separator_between(as_bytes("abc"), as_bytes("abd"))), "abd");
+    EXPECT_EQ(as_text(separator_between(as_bytes("abc"), as_bytes("abcxyz"))), "abcx");
+    EXPECT_EQ(as_text(separator_between(as_bytes("a"), as_bytes("bcd"))), "b");
+    EXPECT_EQ(as_text(separator_between(as_bytes("same"), as_bytes("same"))), "same");
 }
 
 }  // namespace

@@ -23,11 +23,11 @@ protected:
     PageId leaf(EntryId base, unsigned entries) {
         PageId id = 0;
         std::byte* page = pager().allocate(PageKind::leaf, 0, id);
-        SlottedLeaf::set_base(page, base);
+        SlottedPage::set_base(page, base);
         const std::array<std::byte, 2> record{std::byte{0x80}, std::byte{0x81}};
         for (unsigned i = 0; i < entries; ++i) {
-            SlottedLeaf::open(page, i);
-            SlottedLeaf::fill(page, i, {record, false});
+            SlottedPage::open(page, i);
+            SlottedPage::fill(page, i, {record, false});
         }
         return id;
     }
@@ -47,7 +47,7 @@ protected:
         RootField::add_entries(root.data(), entries);
         return root;
     }
-    Verified verify(const Root& root, Verification& out, Tree::Key key = Tree::Key::id) {
+    Verified verify(const Root& root, Verification& out, Tree::Key key = TreeOrder::id) {
         return verify_tree(harness_.pager(), root.data(), key, out, [this](std::uint64_t at, Bytes) { visited_.push_back(at); });
     }
     static std::string text(const Verification& out) {
@@ -147,10 +147,10 @@ TEST_F(VerifyTreesTest, OneExtentOfTwoRecordsIsReadOnce) {
     ref.encode(encoded.data());
     PageId id = 0;
     std::byte* page = pager().allocate(PageKind::leaf, 0, id);
-    SlottedLeaf::set_base(page, 1);
+    SlottedPage::set_base(page, 1);
     for (unsigned i = 0; i < 3; ++i) {
-        SlottedLeaf::open(page, i);
-        SlottedLeaf::fill(page, i, {encoded, true});
+        SlottedPage::open(page, i);
+        SlottedPage::fill(page, i, {encoded, true});
     }
     Root both = root(id, 0, 3);
     RootField::add_extents(both.data(), 3);
@@ -178,7 +178,7 @@ TEST_F(VerifyTreesTest, RandomGraphs) {
             }
             pages.push_back(inner(1 + static_cast<unsigned>(random.below(3)), children));
         }
-        for (const auto key : {Tree::Key::id, Tree::Key::rank}) {
+        for (const auto key : {TreeOrder::id, TreeOrder::rank}) {
             visited_.clear();
             Verification out(harness_.pager().page_count());
             const Root top = root(pages.back(), storage::page_level(harness_.pager().read(pages.back())), random.below(100));

@@ -18,7 +18,7 @@ struct Record {
     bool external = false;
 };
 
-struct SlottedLeaf {
+struct SlottedPage {
     static constexpr std::size_t kBase = sizeof(storage::PageHeader);
     static constexpr std::size_t kHoles = kBase + 6;
     static constexpr std::size_t kEnds = kBase + 8;

@@ -1,0 +1,59 @@
+// What EMSortedDict, EMSortedSet and EMPriorityQueue share: keys and entries as they are stored, positions in the
+// order, and iterators. Every function REQUIRES the GIL.
+#pragma once
+
+#include "bindings/collection.hpp"
+#include "pyrsistence/raw_sorted.hpp"
+#include "pyrsistence/sort_key.hpp"
+
+namespace pyrsistence::bindings::sorted {
+
+using Engine = Use<RawSorted>;
+
+/// Whether it is an EMPriorityQueue, in which keys may be equal.
+bool is_queue(PyObject* container) noexcept;
+
+/// Replaces `sort_key`. Throws TypeError if the key is of a class with an order of its own, OrderError if its type has
+/// none here, and what hash(key) raises.
+void encode_sort_key(PyObject* key, Buffer& sort_key);
+
+/// What is stored for one key and value.
+struct Entry {
+    Buffer bytes, sort_key;
+    std::size_t key_size = 0;
+
+    void encode_key(const Serializer& serializer, PyObject* key);
+    SortedEntry view() const noexcept { return {bytes, sort_key, key_size}; }
+};
+
+enum class Part { keys, values, items };
+/// A new reference to a key, a value or a pair. In a queue whose item is its own priority, both are the item.
+PyObject* decode(const Serializer& serializer, Bytes entry, Part part);
+
+/// Copies the entry at an index, which counts from the end if it is negative; false if there is none.
+bool read_at(const Collection& self, Py_ssize_t index, Chunk& chunk);
+/// Removes the entry at an index and returns the part once it has been decoded: an unpickler that fails loses nothing.
+/// Null without an error if there is none.
+PyObject* take_at(const Collection& self, Py_ssize_t index, Part part);
+
+// --- methods
+
+PyObject* bisect_left(PyObject* self, PyObject* key);
+PyObject* bisect_right(PyObject* self, PyObject* key);
+PyObject* index_of(PyObject* self, PyObject* const* args, Py_ssize_t count);
+PyObject* clear(PyObject* self, PyObject*);
+/// _erase_slice(first, count)
+PyObject* erase_slice(PyObject* self, PyObject* const* args, Py_ssize_t count);
+/// _iterate(part, reverse, first, end), with 0 for keys, 1 for values, 2 for items
+PyObject* iterate_range(PyObject* self, PyObject* const* args, Py_ssize_t count);
+/// Over everything.
+PyObject* iterate_all(PyObject* self, Part part, bool backwards);
+
+extern const char* const kBisectLeftDoc;
+extern const char* const kBisectRightDoc;
+extern const char* const kIndexDoc;
+extern const char* const kClearDoc;
+
+void init_iterator();
+
+}  // namespace pyrsistence::bindings::sorted

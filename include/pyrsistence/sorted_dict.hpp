@@ -1,0 +1,277 @@
+// SortedDict<K, V>: a map in a directory on disk, in the order of its keys; what Python's EMSortedDict writes, this
+// reads, and the reverse, as long as Codec<K> and Codec<V> know the types.
+//
+// Thread safety: as of a Handle. An iterator belongs to one thread and must not outlive its SortedDict; others may
+// change the dict meanwhile.
+// Durability: an operation that has returned survives the death of the process; sync(), checkpoint() and close()
+// survive power loss.
+#pragma once
+
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <ranges>
+
+#include "pyrsistence/raw_sorted.hpp"
+#include "pyrsistence/sort_key.hpp"
+#include "pyrsistence/typed.hpp"
+
+namespace pyrsistence {
+
+namespace detail {
+
+/// The sort key of a key.
+template <Storable K>
+class SortKey {
+public:
+    explicit SortKey(typename Parameter<K>::Type key) {
+        Buffer identity;
+        Parameter<K>::KeyCodec::encode(identity, key);
+        put_sort_key(bytes_, identity);
+    }
+    operator Bytes() const { return bytes_; }
+
+private:
+    Buffer bytes_;
+};
+
+/// An entry to be stored.
+template <Storable K>
+class NewSortedEntry {
+public:
+    explicit NewSortedEntry(typename Parameter<K>::Type key) {
+        Buffer identity, item;
+        Parameter<K>::KeyCodec::encode(identity, key);
+        if constexpr (!Parameter<K>::KeyCodec::kExact) Parameter<K>::Codec::encode(item, key);
+        if (as_text(item) == as_text(identity)) item.clear();
+        sort_key_.assign(put_sorted_entry_key(bytes_, identity, item));
+        key_size_ = bytes_.size();
+    }
+    template <Storable V>
+    NewSortedEntry& with_value(typename Parameter<V>::Type value) {
+        Parameter<V>::Codec::encode(bytes_, value);
+        return *this;
+    }
+    operator SortedEntry() const { return {bytes_, sort_key_, key_size_}; }
+
+private:
+    Buffer bytes_, sort_key_;
+    std::size_t key_size_;
+};
+
+template <Storable K>
+K decode_sorted_key(const SortedEntryView& entry) {
+    if (!entry.key.empty()) return decode_item<K>(entry.key);
+    Buffer identity;
+    put_sort_key_identity(identity, entry.sort_key);
+    return decode_item<K>(identity);
+}
+
+/// Removes the entry at a rank and returns what `decode` makes of it, if there is one.
+template <class Value, Value (*decode)(Bytes entry)>
+std::optional<Value> take_entry(RawSorted& container, std::uint64_t rank) {
+    for (Chunk chunk;;) {
+        container.read(rank, 1, chunk);
+        if (chunk.items.empty()) return std::nullopt;
+        Value taken = decode(chunk.entry(0));
+        // False if another thread was faster.
+        if (container.erase(split_sorted_entry(chunk.entry(0)).sort_key, chunk.entry(0))) return taken;
+    }
+}
+
+/// An input iterator over a sorted container; copies share one position. It holds no page, and reads ahead in growing
+/// steps. When the container has changed it finds its place again by the key it is at. `decode` makes a value of an entry.
+template <class Value, Value (*decode)(Bytes entry)>
+class SortedIterator {
+public:
+    using iterator_concept = std::input_iterator_tag;
+    using iterator_category = std::input_iterator_tag;
+    using value_type = Value;
+    using difference_type = std::ptrdiff_t;
+    using reference = const Value&;
+    using pointer = const Value*;
+
+    SortedIterator() = default;
+    /// From a rank on. With `repeated` keys a place is a rank, else a key.
+    SortedIterator(const RawSorted& container, std::uint64_t from, bool repeated = false)
+        : cursor_(std::make_shared<Cursor>(container, from, repeated)) {
+        ++*this;
+    }
+
+    reference operator*() const { return *cursor_->value; }
+    pointer operator->() const { return &*cursor_->value; }
+    SortedIterator& operator++() {
+        if (!cursor_->advance()) cursor_.reset();
+        return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const SortedIterator& a, const SortedIterator& b) noexcept { return a.cursor_ == b.cursor_; }
+
+private:
+    struct Cursor {
+        Cursor(const RawSorted& of, std::uint64_t from, bool repeated) : container(of), next(from), by_rank(repeated) {}
+
+        bool advance() {
+            const bool changed = chunk.version != container.version();
+            if (at == chunk.items.size() || changed) {
+                if (changed && value && !by_rank) next = container.upper_bound(last);
+                container.read(next, ahead.next(!changed && at > 0), chunk);
+                at = 0;
+            }
+            if (at == chunk.items.size()) return false;
+            const Bytes entry = chunk.entry(at++);
+            last.assign(split_sorted_entry(entry).sort_key);
+            value.emplace(decode(entry));
+            ++next;
+            return true;
+        }
+
+        const RawSorted& container;
+        std::uint64_t next;  ///< rank
+        bool by_rank;
+        Chunk chunk;
+        std::size_t at = 0;
+        ReadAhead ahead;
+        Buffer last;  ///< sort key of `value`
+        std::optional<Value> value;
+    };
+
+    std::shared_ptr<Cursor> cursor_;
+};
+
+}  // namespace detail
+
+/// Keys are in Python's order: numbers by their values, whatever their types, text by code points, tuples element by
+/// element. Keys that Python calls equal are one key. Each read decodes a fresh copy; to change a value in place use
+/// edit(). Everything that decodes throws FormatError if the stored type is another, and CorruptionError; a key that
+/// has no order, such as NaN, or cannot be compared with those that are there, throws OrderError; every call throws
+/// ClosedError after close(), and what changes the dict throws ReadOnlyError and StorageError.
+///
+///     pyrsistence::SortedDict<std::uint64_t, std::string> symbols("symbols.em");
+///     symbols.insert_or_assign(0x401000, "main");
+///     auto at = symbols.upper_bound(address);  // the first symbol behind an address
+template <Storable K, Storable V>
+class SortedDict : protected RawSorted {
+    using KeyParameter = typename detail::Parameter<K>::Type;
+    using ValueParameter = typename detail::Parameter<V>::Type;
+    using SortKey = detail::SortKey<K>;
+
+    static std::pair<K, V> decode(Bytes entry) {
+        const SortedEntryView parts = split_sorted_entry(entry);
+        return {detail::decode_sorted_key<K>(parts), detail::decode_item<V>(parts.value)};
+    }
+
+protected:
+    SortedDict(const SortedDict& live, Handle::Time time) : RawSorted(live, time) {}
+    SortedDict(const std::filesystem::path& path, const Options& options, SortedType type) : RawSorted(path, options, type) {}
+    SortedDict(const Handle& where, std::string_view name, SortedType type) : RawSorted(where, name, type) {}
+
+public:
+    using key_type = K;
+    using mapped_type = V;
+    using value_type = std::pair<K, V>;
+    using size_type = std::uint64_t;
+    using iterator = detail::SortedIterator<value_type, &SortedDict::decode>;
+    using const_iterator = iterator;
+
+    /// Opens or creates the store in directory `path`.
+    explicit SortedDict(const std::filesystem::path& path, const Options& options = {}) : RawSorted(path, options) {}
+    /// Opens or creates it in a store that is open; opens it in a snapshot.
+    SortedDict(const Handle& where, std::string_view name) : RawSorted(where, name) {}
+    /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
+    SortedDict snapshot() const { return SortedDict(*this, Time::now); }
+
+    using Container::backup;
+    using Container::check;
+    using Container::checkpoint;
+    using Container::close;
+    using Container::closed;
+    using Container::compact;
+    using Container::delete_snapshot;
+    using Container::empty;
+    using Container::info;
+    using Container::keep_snapshot;
+    using Container::name;
+    using Container::path;
+    using Container::read_only;
+    using Container::refresh;
+    using Container::size;
+    using Container::snapshots;
+    using Container::sync;
+    using Container::transaction;
+    using Container::verify;
+
+    // ---- Lookup: O(log n) page touches each ----
+
+    bool contains(KeyParameter key) const { return RawSorted::contains(SortKey(key)); }
+    std::optional<V> get(KeyParameter key) const {
+        Buffer entry;
+        if (!RawSorted::get(SortKey(key), entry)) return std::nullopt;
+        return decode(entry).second;
+    }
+    /// Throws std::out_of_range if there is no such key.
+    V at(KeyParameter key) const {
+        std::optional<V> value = get(key);
+        if (!value) detail::throw_no_such_key("at", path().string());
+        return *std::move(value);
+    }
+    /// The number of smaller keys: the place of the key in the order, or where it would come.
+    size_type rank(KeyParameter key) const { return RawSorted::lower_bound(SortKey(key)); }
+    /// The entry at a place in the order. Throws std::out_of_range if there is none.
+    value_type nth(size_type rank) const {
+        Chunk chunk;
+        RawSorted::read(rank, 1, chunk);
+        if (chunk.items.empty()) detail::throw_no_such_index(rank, size(), path().string());
+        return decode(chunk.entry(0));
+    }
+
+    // ---- Changes: O(log n) page touches each ----
+
+    /// True if the key is new; a key that was there stays as it was first inserted.
+    bool insert_or_assign(KeyParameter key, ValueParameter value) {
+        detail::NewSortedEntry<K> entry(key);
+        return RawSorted::set(entry.template with_value<V>(value));
+    }
+    /// False, and nothing changes, if the key is there.
+    bool insert(KeyParameter key, ValueParameter value) {
+        Buffer existing;
+        detail::NewSortedEntry<K> entry(key);
+        return RawSorted::insert(entry.template with_value<V>(value), existing);
+    }
+    /// The number of keys removed: 0 or 1.
+    size_type erase(KeyParameter key) { return RawSorted::erase(SortKey(key)) ? 1 : 0; }
+    /// Removes the keys from `low` on and below `high`, as one atomic operation; returns their number. Plus O(pages).
+    size_type erase_range(KeyParameter low, KeyParameter high) {
+        const size_type first = rank(low), end = rank(high);
+        if (end > first) RawSorted::erase_slice(first, end - first);
+        return end > first ? end - first : 0;
+    }
+    /// Removes and returns the entry with the smallest key, if there is one.
+    std::optional<value_type> pop_first() { return detail::take_entry<value_type, &SortedDict::decode>(*this, 0); }
+    /// The same with the greatest key.
+    std::optional<value_type> pop_last() { return detail::take_entry<value_type, &SortedDict::decode>(*this, size() - 1); }
+    /// Atomic.
+    void clear() { RawSorted::clear(); }
+    /// Calls change(V&) with a copy of the value and stores it, unless change throws. Throws
+    /// std::out_of_range if there is no such key.
+    template <std::invocable<V&> Change>
+    void edit(KeyParameter key, Change&& change) {
+        V value = at(key);
+        std::forward<Change>(change)(value);
+        insert_or_assign(key, value);
+    }
+
+    // ---- Iteration, in the order of the keys ----
+    // Changing the dict meanwhile is allowed: what comes behind the present key is as it is then.
+
+    iterator begin() const { return iterator(*this, 0); }
+    iterator end() const { return iterator(); }
+    /// From this key on; end() if it is not there.
+    iterator find(KeyParameter key) const { return contains(key) ? lower_bound(key) : end(); }
+    /// From the first key that is not below this one on.
+    iterator lower_bound(KeyParameter key) const { return iterator(*this, rank(key)); }
+    /// From the first key above this one on.
+    iterator upper_bound(KeyParameter key) const { return iterator(*this, RawSorted::upper_bound(SortKey(key))); }
+};
+
+}  // namespace pyrsistence

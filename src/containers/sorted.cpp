@@ -1,0 +1,253 @@
+#include <algorithm>
+
+#include "containers/payload.hpp"
+#include "containers/layout.hpp"
+#include "containers/records.hpp"
+#include "pyrsistence/raw_sorted.hpp"
+#include "pyrsistence/sort_key.hpp"
+
+namespace pyrsistence {
+
+namespace {
+
+using containers::KeyedPayload;
+using containers::record_header;
+using containers::SortedOp;
+using containers::SortedRoot;
+using storage::ContainerType;
+using storage::LoggedOp;
+using storage::ReadStep;
+using storage::WriteStep;
+using structures::KeyedRecord;
+using structures::KeyTree;
+using structures::Record;
+
+static_assert(kMaxSortKey == KeyedRecord::kMaxKey);
+static_assert(static_cast<int>(SortedType::dict) == static_cast<int>(ContainerType::sorted_dict));
+static_assert(static_cast<int>(SortedType::set) == static_cast<int>(ContainerType::sorted_set));
+static_assert(static_cast<int>(SortedType::queue) == static_cast<int>(ContainerType::priority_queue));
+
+KeyTree reading(const WriteStep& step, ContainerId container) { return SortedRoot::entries(step.pager(), step.root(container)); }
+KeyTree changing(WriteStep& step, ContainerId container) { return SortedRoot::entries(step.pager(), step.change(container)); }
+
+void erase_slice(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t count) {
+    while (count > 0) {
+        step.next();
+        KeyTree tree = changing(step, container);
+        if (first >= tree.size()) return;
+        count -= tree.erase_some(first, count);
+    }
+}
+
+void apply(WriteStep& step, const LoggedOp& op) {
+    containers::Operands operands(op);
+    switch (static_cast<SortedOp>(op.op)) {
+        case SortedOp::insert:
+        case SortedOp::set: {
+            const KeyedPayload payload(step, op, operands.rest());
+            const Record record = payload.record();
+            if (record.stored.empty()) storage::bad_record();
+            KeyTree tree = changing(step, op.container);
+            const bool replaces = static_cast<SortedOp>(op.op) == SortedOp::set;
+            KeyTree::Place place = replaces ? tree.find(KeyedRecord::key_of(record)) : tree.behind(KeyedRecord::key_of(record));
+            if (!replaces) return tree.insert(place, record);
+            if (place.found) return tree.replace(place, record);
+            throw CorruptionError("log: a record replaces a sorted entry that does not exist");
+        }
+        case SortedOp::erase: {
+            KeyTree tree = changing(step, op.container);
+            KeyTree::Place place = tree.find(operands.rest());
+            if (place.found) return tree.erase(place);
+            throw CorruptionError("log: a record erases a sorted entry that does not exist");
+        }
+        case SortedOp::erase_slice: {
+            const std::uint64_t first = operands.u48();
+            return erase_slice(step, op.container, first, operands.u48());
+        }
+        case SortedOp::clear:
+            return changing(step, op.container).clear();
+    }
+    throw CorruptionError("log: a sorted record of unknown kind " + std::to_string(int(op.op)));
+}
+
+[[maybe_unused]] const bool registered = [] {
+    for (const ContainerType type : {ContainerType::sorted_dict, ContainerType::sorted_set, ContainerType::priority_queue}) {
+        storage::Store::set_methods(type, {&apply, [](WriteStep& step, ContainerId id) { changing(step, id).clear(); }});
+    }
+    return true;
+}();
+
+[[noreturn]] void not_comparable() {
+    throw OrderError("this key and those in the container cannot be compared: the keys of a sorted container are all numbers, all str, all "
+                     "bytes, ..., or tuples that agree in this");
+}
+
+void require_comparable(const KeyTree& tree, const KeyTree::Place& place, Bytes sort_key) {
+    const auto [before, after] = tree.neighbours(place);
+    for (const auto& neighbour : {before, after}) {
+        if (neighbour && !comparable(KeyedRecord::key_of(*neighbour), sort_key)) not_comparable();
+    }
+}
+
+void commit_insert(WriteStep& step, ContainerId container, KeyTree::Place& place, const SortedEntry& entry) {
+    require_comparable(reading(step, container), place, entry.sort_key);
+    const KeyedPayload payload(step, entry.bytes);
+    changing(step, container).insert(place, payload.record());
+    step.commit(record_header(SortedOp::insert, container, payload.logged_extent()), payload.logged_bytes());
+}
+
+void commit_erase_slice(WriteStep& step, ContainerId container, std::uint64_t first, std::uint64_t count) {
+    erase_slice(step, container, first, count);
+    step.commit(record_header(SortedOp::erase_slice, container).u48(first).u48(count));
+}
+
+}  // namespace
+
+RawSorted::RawSorted(const std::filesystem::path& path, const Options& options, SortedType type)
+    : Container(static_cast<std::uint8_t>(type), path, options) {}
+
+RawSorted::RawSorted(const Handle& where, std::string_view name, SortedType type)
+    : Container(static_cast<std::uint8_t>(type), where, name) {}
+
+RawSorted::RawSorted(const RawSorted& live, Time time) : Container(live, time) {}
+
+bool RawSorted::get(Bytes sort_key, Buffer& entry) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    const KeyTree::Place place = tree.find(sort_key);
+    if (place.found) entry.assign(tree.resolve(tree.at(place)));
+    step.finish();
+    return place.found;
+}
+
+bool RawSorted::contains(Bytes sort_key) const {
+    const ReadStep step = reading();
+    const bool found = SortedRoot::entries(step.pager(), step.root(id_)).find(sort_key).found;
+    step.finish();
+    return found;
+}
+
+std::uint64_t RawSorted::lower_bound(Bytes sort_key) const {
+    const ReadStep step = reading();
+    const std::uint64_t rank = SortedRoot::entries(step.pager(), step.root(id_)).lower_bound(sort_key);
+    step.finish();
+    return rank;
+}
+
+std::uint64_t RawSorted::upper_bound(Bytes sort_key) const {
+    const ReadStep step = reading();
+    const std::uint64_t rank = SortedRoot::entries(step.pager(), step.root(id_)).upper_bound(sort_key);
+    step.finish();
+    return rank;
+}
+
+void RawSorted::require_comparable(Bytes sort_key) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    pyrsistence::require_comparable(tree, tree.find(sort_key), sort_key);
+    step.finish();
+}
+
+bool RawSorted::set(const SortedEntry& entry) {
+    WriteStep step(writable_store());
+    KeyTree::Place place = pyrsistence::reading(step, id_).find(entry.sort_key);
+    if (!place.found) {
+        commit_insert(step, id_, place, entry);
+        return true;
+    }
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    const Bytes old = tree.resolve(tree.at(place));
+    Bytes bytes = entry.bytes;
+    Buffer composed;  // the key first inserted stays
+    const Bytes kept = old.first(old.size() - split_sorted_entry(old).value.size());
+    if (!std::ranges::equal(kept, bytes.first(entry.key_size))) {
+        composed.append(kept);
+        composed.append(bytes.subspan(entry.key_size));
+        bytes = composed;
+    }
+    const KeyedPayload payload(step, bytes);
+    changing(step, id_).replace(place, payload.record());
+    step.commit(record_header(SortedOp::set, id_, payload.logged_extent()), payload.logged_bytes());
+    return false;
+}
+
+bool RawSorted::insert(const SortedEntry& entry, Buffer& existing) {
+    WriteStep step(writable_store());
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    KeyTree::Place place = tree.find(entry.sort_key);
+    if (place.found) {
+        existing.assign(tree.resolve(tree.at(place)));
+        return false;
+    }
+    commit_insert(step, id_, place, entry);
+    return true;
+}
+
+void RawSorted::push(const SortedEntry& entry) {
+    WriteStep step(writable_store());
+    KeyTree::Place place = pyrsistence::reading(step, id_).behind(entry.sort_key);
+    commit_insert(step, id_, place, entry);
+}
+
+bool RawSorted::erase(Bytes sort_key) {
+    WriteStep step(writable_store());
+    KeyTree::Place place = pyrsistence::reading(step, id_).find(sort_key);
+    if (!place.found) return false;
+    changing(step, id_).erase(place);
+    step.commit(record_header(SortedOp::erase, id_), sort_key);
+    return true;
+}
+
+bool RawSorted::erase(Bytes sort_key, Bytes entry) {
+    WriteStep step(writable_store());
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    const std::uint64_t rank = tree.lower_bound(sort_key);
+    if (rank >= tree.size() || !std::ranges::equal(tree.resolve(tree.at(rank)), entry)) return false;
+    commit_erase_slice(step, id_, rank, 1);
+    return true;
+}
+
+void RawSorted::erase_slice(std::uint64_t first, std::uint64_t count) {
+    WriteStep step(writable_store());
+    const std::uint64_t size = pyrsistence::reading(step, id_).size();
+    if (first >= size || count == 0) return;
+    commit_erase_slice(step, id_, first, std::min(count, size - first));
+}
+
+bool RawSorted::replace_first(const SortedEntry& entry, Bytes expected) {
+    const std::size_t logged = 2 * storage::RecordHeader::kMaxSize + std::min(entry.bytes.size(), storage::kLogInlineLimit);
+    WriteStep step(writable_store(), logged, WriteStep::Kind::batch);
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    if (tree.size() == 0 || !std::ranges::equal(tree.resolve(tree.at(std::uint64_t{0})), expected)) return false;
+    pyrsistence::require_comparable(tree, tree.behind(entry.sort_key), entry.sort_key);
+    commit_erase_slice(step, id_, 0, 1);
+    step.next();
+    KeyTree::Place place = pyrsistence::reading(step, id_).behind(entry.sort_key);
+    commit_insert(step, id_, place, entry);
+    step.commit_batch();
+    return true;
+}
+
+void RawSorted::clear() {
+    WriteStep step(writable_store());
+    changing(step, id_).clear();
+    step.commit(record_header(SortedOp::clear, id_));
+}
+
+void RawSorted::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit); });
+    chunk.version = step.version();
+    step.finish();
+}
+
+void RawSorted::read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    containers::fill_chunk(chunk, end, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan_back(at, visit); });
+    chunk.version = step.version();
+    step.finish();
+}
+
+}  // namespace pyrsistence
