@@ -13,7 +13,7 @@ PyTypeObject *dict_type = nullptr, *set_type = nullptr, *queue_type = nullptr;
 
 constinit const Kind kDict = kind_of<RawSorted, SortedType::dict>("EMSortedDict", nullptr, &dict_type);
 constinit const Kind kSet = kind_of<RawSorted, SortedType::set>("EMSortedSet", nullptr, &set_type);
-constinit const Kind kQueue = kind_of<RawSorted, SortedType::queue>("EMPriorityQueue", nullptr, &queue_type);
+constinit const Kind kQueue = sorted::with_repeats(kind_of<RawSorted, SortedType::queue>("EMPriorityQueue", nullptr, &queue_type));
 
 LazyAttribute equal{"pyrsistence._mapping", "equal"};
 LazyAttribute compare{"pyrsistence._set", "compare"};
@@ -591,8 +591,6 @@ std::vector<PyMethodDef> with_ranges(std::vector<PyMethodDef> methods) {
 }
 
 }  // namespace
-
-bool sorted::is_queue(PyObject* container) noexcept { return PyObject_TypeCheck(container, queue_type) != 0; }
 
 void bind_sorted(nb::module_& module) {
     sorted::init_iterator();

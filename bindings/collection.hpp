@@ -57,12 +57,13 @@ struct Kind {
     void (*check)(const Handle&, Serializer&);
     PyTypeObject** type;  ///< the class itself
     bool has_max_size = false;
+    bool repeats_keys = false;  ///< of a sorted container
 };
 
 /// The kind whose engine is a Raw, made as one of the type that is given, if any.
 template <class Raw, auto... type_of_raw>
 constexpr Kind kind_of(const char* name, void (*check)(const Handle&, Serializer&), PyTypeObject** type) {
-    Kind kind{name, nullptr, nullptr, nullptr, check, type, false};
+    Kind kind{name, nullptr, nullptr, nullptr, check, type};
     kind.open = [](const std::filesystem::path& path, const Options& options) {
         return std::unique_ptr<Handle>(std::make_unique<Raw>(path, options, type_of_raw...));
     };
@@ -274,6 +275,7 @@ void bind_list(nb::module_& module);
 void bind_set(nb::module_& module);
 void bind_deque(nb::module_& module);
 void bind_sorted(nb::module_& module);
+void bind_multi_dict(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);

@@ -25,8 +25,8 @@ bool has_usual_order(PyTypeObject* type) noexcept {
 /// its end by the key that was last in the range when it began.
 class Iterator {
 public:
-    Iterator(PyObject* container, Part part, bool backwards, std::uint64_t first, std::uint64_t end)
-        : container_(nb::borrow(container)), part_(part), backwards_(backwards), first_(first), end_(end) {
+    Iterator(PyObject* container, Part part, bool backwards, std::uint64_t first, std::uint64_t end, Repeats repeats)
+        : container_(nb::borrow(container)), part_(part), backwards_(backwards), once_(repeats == Repeats::once), first_(first), end_(end) {
         const Engine engine(collection_of(container));
         serial_ = engine.serial();
         size_ = engine->size();
@@ -63,6 +63,7 @@ private:
         const Engine engine(collection_of(container_.ptr()));
         if (engine.serial() != serial_) throw ClosedError("the container was closed during iteration");
         const bool changed = engine->version() != chunk_.version;
+        if (once_ && started_ && !changed) pass_over(engine);
         if (!changed && at_ < chunk_.items.size()) return true;
         if (changed) find_place(engine);
         if (first_ >= end_) return false;
@@ -73,14 +74,24 @@ private:
         at_ = 0;
         return !chunk_.items.empty();
     }
+    /// Goes behind the entries with the key returned last: those that were read, then all others.
+    void pass_over(const Engine& engine) {
+        const auto repeated = [this] { return std::ranges::equal(split_sorted_entry(chunk_.entry(at_)).sort_key, last_.view()); };
+        while (at_ < chunk_.items.size() && repeated()) {
+            ++at_;
+            (backwards_ ? end_ : first_) += backwards_ ? ~std::uint64_t{0} : 1;
+        }
+        if (at_ < chunk_.items.size()) return;
+        if (backwards_) end_ = engine->lower_bound(last_);
+        else first_ = engine->upper_bound(last_);
+    }
     void find_place(const Engine& engine) {
         const std::uint64_t size = engine->size();
-        const bool repeated = is_queue(container_.ptr());  // then keys do not tell the place
-        if (size > size_ || (repeated && size != size_)) {
-            raise_runtime_error(std::string(repeated ? "priority queue" : "sorted container") + " changed size during iteration");
-        }
+        const Kind& kind = collection_of(container_.ptr()).kind();
+        const bool by_rank = kind.repeats_keys && !once_;  // then keys do not tell the place
+        if (size > size_ || (by_rank && size != size_)) raise_runtime_error(std::string(kind.name) + " changed size during iteration");
         size_ = size;
-        if (repeated) return;
+        if (by_rank) return;
         if (!backwards_) {
             if (started_) first_ = engine->upper_bound(last_);
             end_ = bound_ ? engine->upper_bound(as_bytes(*bound_)) : size;
@@ -93,6 +104,7 @@ private:
     nb::object container_;  ///< null when there is nothing more to come
     Part part_;
     bool backwards_;
+    bool once_;                        ///< passes over entries whose key has been met
     std::uint64_t first_, end_;        ///< ranks still to come
     std::uint64_t serial_ = 0;         ///< of the session that the ranks belong to
     std::uint64_t size_ = 0;
@@ -147,9 +159,8 @@ void Entry::encode_key(const Serializer& serializer, PyObject* key) {
 }
 
 PyObject* decode(const Serializer& serializer, Bytes entry, Part part) {
-    Buffer copy, identity;  // decoding may run user code, which may change what the entry is a part of
-    copy.assign(entry);
-    const SortedEntryView parts = split_sorted_entry(copy);
+    Buffer identity;
+    const SortedEntryView parts = split_sorted_entry(entry);
     const auto key = [&] {
         if (parts.key_is_identity) return serializer.decode_key(parts.key, parts.key);
         if (!parts.key.empty()) return serializer.decode_value(parts.key);
@@ -233,14 +244,15 @@ PyObject* erase_slice(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 void init_iterator() { iterator_type.init("pyrsistence.emsorted_iterator"); }
 
-PyObject* iterate_all(PyObject* self, Part part, bool backwards) {
-    return iterator_type.make(self, part, backwards, std::uint64_t{0}, UINT64_MAX);
+PyObject* iterate_all(PyObject* self, Part part, bool backwards, Repeats repeats) {
+    return iterator_type.make(self, part, backwards, std::uint64_t{0}, UINT64_MAX, repeats);
 }
 
 PyObject* iterate_range(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    expect_arguments("_iterate", count, 4, 4);
+    expect_arguments("_iterate", count, 4, 5);
+    const Repeats repeats = count == 5 && PyObject_IsTrue(args[4]) == 1 ? Repeats::once : Repeats::all;
     const auto part = static_cast<Part>(std::min<std::uint64_t>(number(args[0]), 2));
-    return iterator_type.make(self, part, PyObject_IsTrue(args[1]) == 1, number(args[2]), number(args[3]));
+    return iterator_type.make(self, part, PyObject_IsTrue(args[1]) == 1, number(args[2]), number(args[3]), repeats);
 }
 
 const char* const kBisectLeftDoc = R"(bisect_left($self, key, /)

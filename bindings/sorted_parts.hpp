@@ -10,8 +10,11 @@ namespace pyrsistence::bindings::sorted {
 
 using Engine = Use<RawSorted>;
 
-/// Whether it is an EMPriorityQueue, in which keys may be equal.
-bool is_queue(PyObject* container) noexcept;
+/// The kind of a container in which keys may be equal.
+constexpr Kind with_repeats(Kind kind) {
+    kind.repeats_keys = true;
+    return kind;
+}
 
 /// Replaces `sort_key`. Throws TypeError if the key is of a class with an order of its own, OrderError if its type has
 /// none here, and what hash(key) raises.
@@ -27,7 +30,7 @@ struct Entry {
 };
 
 enum class Part { keys, values, items };
-/// A new reference to a key, a value or a pair. In a queue whose item is its own priority, both are the item.
+/// A new reference to a key, a value or a pair. REQUIRES: the entry is private memory. In a queue whose item is its own priority, both are the item.
 PyObject* decode(const Serializer& serializer, Bytes entry, Part part);
 
 /// Copies the entry at an index, which counts from the end if it is negative; false if there is none.
@@ -44,10 +47,11 @@ PyObject* index_of(PyObject* self, PyObject* const* args, Py_ssize_t count);
 PyObject* clear(PyObject* self, PyObject*);
 /// _erase_slice(first, count)
 PyObject* erase_slice(PyObject* self, PyObject* const* args, Py_ssize_t count);
-/// _iterate(part, reverse, first, end), with 0 for keys, 1 for values, 2 for items
+/// _iterate(part, reverse, first, end, once=False), with 0 for keys, 1 for values, 2 for items
 PyObject* iterate_range(PyObject* self, PyObject* const* args, Py_ssize_t count);
-/// Over everything.
-PyObject* iterate_all(PyObject* self, Part part, bool backwards);
+/// Over everything. With Repeats::once, of entries with equal keys the first one met stands for all.
+enum class Repeats { all, once };
+PyObject* iterate_all(PyObject* self, Part part, bool backwards, Repeats repeats = Repeats::all);
 
 extern const char* const kBisectLeftDoc;
 extern const char* const kBisectRightDoc;

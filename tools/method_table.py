@@ -11,12 +11,15 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import heapq
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyrsistence
+import sortedcontainers
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "methods.md"
 # What every object has, and what belongs to types and not to collections.
@@ -137,7 +140,69 @@ COUNTER = MAPPING | {
 }
 DEFAULT = MAPPING | {"__init__": "kind(int, {'x': 1})", "__missing__": "c.__missing__('z')", "default_factory": "c.default_factory()"}
 
+RANGES = {
+    "bisect": "c.bisect(KEY)",
+    "bisect_left": "c.bisect_left(KEY)",
+    "bisect_right": "c.bisect_right(KEY)",
+    "index": "c.index(KEY)\nc.index(KEY, 0, 3)\nc.index(OTHER)",
+    "irange": "list(c.irange(KEY))\nlist(c.irange(None, KEY, (True, False), True))\nlist(c.irange(KEY, KEY))",
+    "islice": "list(c.islice(1))\nlist(c.islice(-2, None, True))\nlist(c.islice(0, 2))",
+    "__reversed__": "list(reversed(c))",
+    "key": "c.key",
+}
+
+
+def ranges(key: str, other: str) -> dict[str, str]:
+    return {name: text.replace("KEY", key).replace("OTHER", other) for name, text in RANGES.items()}
+
+
+SORTED_DICT = MAPPING | ranges("'b'", "'z'") | {
+    "__getitem__": "c['a']\nc['z']",
+    "__setitem__": "c.__setitem__('a', 7)\nc.__setitem__('z', 7)\nc.__setitem__(1, 7)",
+    "__reduce__": "c.__reduce__()",
+    "items": "list(c.items())\nc.items()[0]\nc.items()[-2:]\n('a', 1) in c.items()",
+    "keys": "list(c.keys())\nc.keys()[0]\nlist(reversed(c.keys()))",
+    "values": "list(c.values())\nc.values()[-1]\nlist(reversed(c.values()))",
+    "iteritems": "list(c.iteritems())",
+    "iterkeys": "list(c.iterkeys())",
+    "itervalues": "list(c.itervalues())",
+    "viewitems": "list(c.viewitems())",
+    "viewkeys": "list(c.viewkeys())",
+    "viewvalues": "list(c.viewvalues())",
+    "peekitem": "c.peekitem()\nc.peekitem(0)\nc.peekitem(9)",
+    "popitem": "c.popitem()\nc.popitem(0)\nc.clear() or c.popitem()",
+}
+SORTED_SET = SET | ranges("2", "9") | {
+    "__getitem__": "c[0]\nc[-1]\nc[9]\nc[0:2]\nc[::-1]",
+    "__delitem__": "c.__delitem__(0)\nc.__delitem__(9)\nc.__delitem__(slice(0, 2))",
+    "__contains__": "1 in c\n9 in c\n[] in c",
+    "__eq__": "c == {1, 2, 3}",
+    "__or__": "c | {7}", "__and__": "c & {2, 3, 4}", "__sub__": "c - {2}", "__xor__": "c ^ {3, 4}",
+    "__ior__": "c.__ior__({7})", "__iand__": "c.__iand__({2, 3, 4})", "__isub__": "c.__isub__({2})", "__ixor__": "c.__ixor__({3, 4})",
+    "__lt__": "c < {1, 2, 3, 4}",
+    "count": "c.count(2)\nc.count(9)",
+    "pop": "c.pop()\nc.pop(0)\nc.pop(9)\nc.clear() or c.pop()",
+    "update": "c.update([7, 8], {9}) and None\nc.update(5)",
+    "isdisjoint": "c.isdisjoint([7])\nc.isdisjoint([1])",
+    **{f"{name}_update": f"c.{name}_update([2, 3, 4]) and None" for name in ("intersection", "difference", "symmetric_difference")},
+}
+# heapq on a list, and the same with a queue.
+HEAP = {
+    "heappush": ("heappush(h, 2); sorted(h)", "q.push(2); list(q)"),
+    "heappop": ("heappop(h), sorted(h)", "q.pop(), list(q)"),
+    "heappushpop": ("heappushpop(h, 4), heappushpop(h, 0), sorted(h)", "q.pushpop(4), q.pushpop(0), list(q)"),
+    "heapreplace": ("heapreplace(h, 0), sorted(h)", "q.replace(0), list(q)"),
+    "heapify": ("heapify(h); h[0]", "q.peek()"),
+    "merge": ("list(merge([1, 4], [2, 3]))", "list(pyrsistence.merge([1, 4], [2, 3]))"),
+    "nlargest": ("nlargest(2, h)", "nlargest(2, q)"),
+    "nsmallest": ("nsmallest(2, h)", "list(itertools.islice(q, 2))"),
+}
+
 DIFFERENCES = {
+    "key": "always None: an order that a function makes is not stored; make it a part of the key",
+    **dict.fromkeys(
+        ("iteritems", "iterkeys", "itervalues", "viewitems", "viewkeys", "viewvalues"), "a name of Python 2; `items()`, `keys()`, `values()`"
+    ),
     "__repr__": "names the store, and shows five entries at most",
     "__sizeof__": "the handle alone: what is stored is no memory of it",
     "__reduce__": "pickles the handle, not the content",
@@ -177,6 +242,20 @@ MODELS = [
         DEQUE,
     ),
     Model(
+        "sortedcontainers.SortedDict",
+        sortedcontainers.SortedDict,
+        lambda: sortedcontainers.SortedDict({"a": 1, "b": 2, "c": 3}),
+        filled(lambda: pyrsistence.EMSortedDict(None), "update"),
+        SORTED_DICT,
+    ),
+    Model(
+        "sortedcontainers.SortedSet",
+        sortedcontainers.SortedSet,
+        lambda: sortedcontainers.SortedSet([1, 2, 3]),
+        filled(lambda: pyrsistence.EMSortedSet(None), "update"),
+        SORTED_SET,
+    ),
+    Model(
         "Counter",
         collections.Counter,
         lambda: collections.Counter("abcab"),
@@ -191,22 +270,19 @@ MODELS = [
         DEFAULT,
     ),
 ]
-LATER = {
-    "heapq": ["heappush", "heappop", "heappushpop", "heapreplace", "heapify", "merge", "nlargest", "nsmallest"],
-    "sortedcontainers.SortedDict": ["bisect_left", "bisect_right", "index", "irange", "islice", "peekitem", "popitem"],
-    "sortedcontainers.SortedSet": ["add", "bisect_left", "bisect_right", "index", "irange", "islice", "pop"],
-}
 
 
 # ------------------------------------------------------------------------------------------------- comparison
 
-OURS = (pyrsistence.EMDict, pyrsistence.EMList, pyrsistence.EMSet, pyrsistence.EMDeque)
+MAPPINGS = (dict, pyrsistence.EMDict, pyrsistence.EMSortedDict)
+SETS = (set, frozenset, sortedcontainers.SortedSet, pyrsistence.EMSet, pyrsistence.EMSortedSet)
+OURS = (pyrsistence.EMDict, pyrsistence.EMList, pyrsistence.EMSet, pyrsistence.EMDeque, pyrsistence.EMSortedDict, pyrsistence.EMSortedSet)
 
 
 def content(thing: Any) -> Any:
-    if isinstance(thing, (dict, pyrsistence.EMDict)):
+    if isinstance(thing, MAPPINGS):
         return dict(thing.items())
-    if isinstance(thing, (set, frozenset, pyrsistence.EMSet)):
+    if isinstance(thing, SETS):
         return set(thing)
     return list(thing) if isinstance(thing, (list, collections.deque, *OURS)) else thing
 
@@ -221,7 +297,7 @@ def outcome(container: Any, kind: type, model: Any, expression: str) -> Any:
                 stack.enter_context(result)
             given = content(result)
         except Exception as error:
-            given = type(error)
+            given = TypeError if isinstance(error, pyrsistence.OrderError) else type(error)
         return given, content(container)
 
 
@@ -265,9 +341,26 @@ results, errors and what is left. Results that are collections are temporary sto
         text += "".join(f"| `{name}` | {state} | {reason} |\n" for name, state, reason in rows(model, used))
     if idle := DIFFERENCES.keys() - used:
         raise SystemExit(f"these do not differ any more: {sorted(idle)}")
-    for name, all_of_it in LATER.items():
-        text += f"\n## {name}\n\nNot yet: {', '.join(f'`{method}`' for method in all_of_it)}.\n"
-    return text
+    text += "\n## heapq: EMPriorityQueue\n\n| function | here |\n|---|---|\n"
+    return text + "".join(heap_row(name) for name in heapq.__all__)
+
+
+def heap_row(name: str) -> str:
+    theirs, ours = HEAP[name]
+    names = {"pyrsistence": pyrsistence, "itertools": itertools} | {function: getattr(heapq, function) for function in heapq.__all__}
+    heap = [5, 1, 3]
+    heapq.heapify(heap)
+    with pyrsistence.EMPriorityQueue(None) as queue:
+        queue.update([5, 1, 3])
+        for code in (theirs, ours):
+            *statements, expression = code.split("; ")
+            for statement in statements:
+                exec(statement, names | {"h": heap, "q": queue})
+            result = eval(expression, names | {"h": heap, "q": queue})
+            expected = result if code is theirs else expected
+    if result != expected:
+        raise SystemExit(f"{ours} gives {result}, {theirs} {expected}")
+    return f"| `{theirs}` | `{ours}` |\n"
 
 
 def main() -> int:

@@ -11,8 +11,9 @@
 
 namespace pyrsistence {
 
-/// What a RawSorted is in its store. A set is a dict whose values are all None; a queue may hold equal keys.
-enum class SortedType : std::uint8_t { dict = 5, set = 6, queue = 7 };
+/// What a RawSorted is in its store. A set is a dict whose values are all None; a queue and a multi-dict
+/// may hold equal keys.
+enum class SortedType : std::uint8_t { dict = 5, set = 6, queue = 7, multi_dict = 8 };
 
 /// An entry to be stored.
 struct SortedEntry {
@@ -42,12 +43,16 @@ public:
     bool set(const SortedEntry& entry);
     /// Inserts if the key is new; otherwise copies the existing entry and returns false.
     bool insert(const SortedEntry& entry, Buffer& existing);
-    /// Inserts behind all entries with the same key. For queues.
+    /// Inserts behind all entries with the same key. For queues and multi-dicts.
     void push(const SortedEntry& entry);
     /// False if there is no such key.
     bool erase(Bytes sort_key);
     /// Removes the first entry with this key, but only if its bytes are still these.
     bool erase(Bytes sort_key, Bytes entry);
+    /// Removes the entry at a rank, but only if its bytes are still these.
+    bool erase_at(std::uint64_t rank, Bytes entry);
+    /// Removes all entries with this key and returns their number. Atomic.
+    std::uint64_t erase_all(Bytes sort_key);
     /// Removes `count` entries from rank `first` on, as far as there are. Atomic.
     void erase_slice(std::uint64_t first, std::uint64_t count);
     /// Removes the first entry and inserts another, behind its equals; copies the one removed. False, and nothing

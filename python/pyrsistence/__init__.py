@@ -14,6 +14,7 @@ from ._core import (
     EMDeque,
     EMDict,
     EMList,
+    EMMultiDict,
     EMPriorityQueue,
     EMSet,
     EMSortedDict,
@@ -47,6 +48,7 @@ __all__ = [
     "EMDeque",
     "EMDict",
     "EMList",
+    "EMMultiDict",
     "EMPriorityQueue",
     "EMSet",
     "EMSortedDict",
@@ -77,8 +79,9 @@ _support.add_methods(EMDeque, _deque.METHODS)
 _support.add_methods(EMSortedDict, _sorted.DICT_METHODS)
 _support.add_methods(EMSortedSet, _sorted.SET_METHODS)
 _support.add_methods(EMPriorityQueue, _sorted.QUEUE_METHODS)
+_support.add_methods(EMMultiDict, _sorted.MULTI_DICT_METHODS)
 EMSortedDict.bisect, EMSortedSet.bisect = EMSortedDict.bisect_right, EMSortedSet.bisect_right
-for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, Store):
+for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict, Store):
     _class.snapshots = _store.snapshots
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):

@@ -20,7 +20,8 @@ class EMDefaultDict(EMDict):
     promises and its errors are those of EMDict; the factory belongs to the handle, not to the store.
 
     What is read is a copy: ``d[key].append(x)`` would change one that nobody stores. A factory that makes a list, dict,
-    set or another mutable container is refused, therefore; write ``with d.edit(key, default=[]) as values:`` instead.
+    set or another mutable container is refused, therefore, at the latest when it has made one: EMMultiDict keeps many values under a key, and ``with d.edit(key,
+    default=[]) as values:`` writes a changed one back.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMDefaultDict(int, None) as d:
@@ -106,7 +107,8 @@ def checked_factory(factory):
 def _refuse(name):
     raise TypeError(
         f"a default_factory that makes a {name} would lose data: what d[key] returns is a copy, and changing it changes "
-        f"nothing that is stored; write 'with d.edit(key, default={name}()) as value: ...' instead"
+        f"nothing that is stored; an EMMultiDict keeps many values under one key (d.add(key, value)), and "
+        f"'with d.edit(key, default={name}()) as value: ...' writes one back"
     )
 
 

@@ -1,11 +1,13 @@
-"""The methods of EMSortedDict, EMSortedSet and EMPriorityQueue that gain nothing from being native: those of
+"""The methods of EMSortedDict, EMSortedSet, EMPriorityQueue and EMMultiDict that gain nothing from being native: those of
 sortedcontainers and of queue.
 """
 
+import itertools
+import operator
 import queue
 
 from . import _mapping, _set, _support
-from ._core import EMPriorityQueue, EMSortedSet
+from ._core import EMMultiDict, EMPriorityQueue, EMSortedSet
 
 _KEYS, _VALUES, _ITEMS = range(3)  # as in the native part
 
@@ -281,8 +283,159 @@ def copy_queue(self):
     return _support.temporary(self, EMPriorityQueue, store, [self])
 
 
+# ------------------------------------------------------------------------------------------- the multi-dict
+
+
+def multi_get(self, key, default=None):
+    """Return the values of the key as a list, or default if there are none. O(log n + values).
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.get("a", 7)
+    7
+    """
+    return self.getall(key) or default
+
+
+def multi_update(self, other=(), /, **kwargs):
+    """Add the pairs (key, value) of an iterable, of a mapping, of an EMMultiDict and of keyword arguments.
+
+    One operation each; what the keys have already stays. O(number of pairs * log n).
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.update([("a", 1), ("a", 2)])
+    ...     d.update({"a": 3}, b=4)
+    ...     list(d.items())
+    [('a', 1), ('a', 2), ('a', 3), ('b', 4)]
+    """
+    self._add_pairs(other.items() if hasattr(other, "items") else other)
+    self._add_pairs(kwargs.items())
+
+
+def multi_extend(self, key, values):
+    """Add the elements of an iterable to a key, one operation each.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.extend("a", range(3))
+    ...     d["a"]
+    [0, 1, 2]
+    """
+    self._add_pairs((key, value) for value in values)
+
+
+def assign_all(self, key, values):
+    """d[key] = values: these instead of those that the key has, as one transaction."""
+    values = list(values)
+    with self.transaction(durable=False):
+        self.popall(key)
+        multi_extend(self, key, values)
+
+
+def multi_remove(self, key, value):
+    """Remove the first value of the key that is equal to this one; KeyError if there is none.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.extend("a", [1, 2, 1])
+    ...     d.remove("a", 1)
+    ...     d["a"]
+    [2, 1]
+    """
+    if not self.discard(key, value):
+        raise KeyError((key, value))
+
+
+def multi_keys(self):
+    """Iterate over the keys, in order, each once. O(log n) for each key, whatever the number of its values.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.update([("b", 1), ("a", 2), ("b", 3)])
+    ...     list(d.keys())
+    ['a', 'b']
+    """
+    return iter(self)
+
+
+def multi_values(self):
+    """Iterate over all values, in the order of their keys.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.update([("b", 1), ("a", 2), ("b", 3)])
+    ...     list(d.values())
+    [2, 1, 3]
+    """
+    return self._values()
+
+
+def multi_items(self):
+    """Iterate over the pairs (key, value), in the order of the keys.
+
+    A change of the number of values meanwhile raises RuntimeError.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.update([("b", 1), ("a", 2), ("b", 3)])
+    ...     list(d.items())
+    [('a', 2), ('b', 1), ('b', 3)]
+    """
+    return self._items()
+
+
+def multi_groups(self):
+    """Iterate over pairs of a key and the list of its values, which is in memory one at a time.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.update([("b", 1), ("a", 2), ("b", 3)])
+    ...     dict(d.groups())
+    {'a': [2], 'b': [1, 3]}
+    """
+    for key, pairs in itertools.groupby(self._items(), key=operator.itemgetter(0)):
+        yield key, [value for _key, value in pairs]
+
+
+def multi_irange(self, minimum=None, maximum=None, inclusive=(True, True), reverse=False):
+    """Iterate over the keys from minimum to maximum, each once; None is no bound. Otherwise as EMSortedDict.irange().
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.update([(1, "a"), (2, "b"), (2, "c"), (3, "d")])
+    ...     list(d.irange(2))
+    [2, 3]
+    """
+    return self._iterate(_KEYS, reverse, *_key_range(self, minimum, maximum, inclusive), True)
+
+
+def copy_multi_dict(self):
+    """Return a copy: a temporary EMMultiDict with the same picklers, which is deleted when it is closed. O(n log n).
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMMultiDict(None) as d:
+    ...     d.add("a", 1)
+    ...     with d.copy() as other:
+    ...         list(other.items())
+    [('a', 1)]
+    """
+    return _support.temporary(self, EMMultiDict, EMMultiDict.update, [self])
+
+
+def equal_multi_dicts(self, other):
+    """Equal keys with equal lists of values."""
+    if not isinstance(other, EMMultiDict):
+        return NotImplemented
+    return self is other or (len(self) == len(other) and all(map(operator.eq, self.items(), other.items())))
+
+
 def describe(self):
     """A repr that reads a few entries at most, and never raises on their account."""
+    if isinstance(self, EMMultiDict):
+        return _support.describe(
+            self, EMMultiDict, lambda d: (f"{_support.short(k)}: {_support.short(v)}" for k, v in d._items()), "{}", "values"
+        )
     if isinstance(self, EMPriorityQueue):
         return _support.describe(
             self, EMPriorityQueue, lambda items: map(_support.short, EMPriorityQueue.__iter__(items)), "[]", "items"
@@ -314,4 +467,16 @@ QUEUE_METHODS = {
     "qsize": qsize,
     "empty": empty,
     "copy": copy_queue,
+}
+MULTI_DICT_METHODS = {
+    "get": multi_get,
+    "update": multi_update,
+    "extend": multi_extend,
+    "remove": multi_remove,
+    "keys": multi_keys,
+    "values": multi_values,
+    "items": multi_items,
+    "groups": multi_groups,
+    "irange": multi_irange,
+    "copy": copy_multi_dict,
 }

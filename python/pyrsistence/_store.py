@@ -5,7 +5,7 @@ import datetime
 import typing
 import weakref
 
-from ._core import EMDeque, EMDict, EMList, EMPriorityQueue, EMSet, EMSortedDict, EMSortedSet, StoreHandle
+from ._core import EMDeque, EMDict, EMList, EMMultiDict, EMPriorityQueue, EMSet, EMSortedDict, EMSortedSet, StoreHandle
 from ._counting import EMCounter, EMDefaultDict, checked_factory
 from ._errors import ClosedError
 
@@ -17,6 +17,7 @@ TYPES = {
     "sorted dict": EMSortedDict,
     "sorted set": EMSortedSet,
     "priority queue": EMPriorityQueue,
+    "multi-dict": EMMultiDict,
 }
 
 
@@ -136,6 +137,17 @@ class Store(StoreHandle):
         'sync'
         """
         return self._handle(EMPriorityQueue, name)
+
+    def multi_dict(self, name):
+        """Open the EMMultiDict of this name, created if there is none; otherwise as dict().
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.multi_dict("callers").add("main", 0x401000)
+        ...     store["callers"]["main"]
+        [4198400]
+        """
+        return self._handle(EMMultiDict, name)
 
     def counter(self, name):
         """Open the EMDict of this name as an EMCounter, created if there is none; otherwise as dict().

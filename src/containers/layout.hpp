@@ -20,9 +20,14 @@ inline std::optional<structures::TreeOrder> order_of(storage::ContainerType type
         case storage::ContainerType::deque: return structures::TreeOrder::rank;
         case storage::ContainerType::sorted_dict:
         case storage::ContainerType::sorted_set:
-        case storage::ContainerType::priority_queue: return structures::TreeOrder::key;
+        case storage::ContainerType::priority_queue:
+        case storage::ContainerType::multi_dict: return structures::TreeOrder::key;
     }
     return std::nullopt;
+}
+/// Whether keys may be equal in a container in the order of keys.
+inline bool repeats_keys(storage::ContainerType type) {
+    return type == storage::ContainerType::priority_queue || type == storage::ContainerType::multi_dict;
 }
 /// Calls use(tree) with the entries of a container of any type. REQUIRES: order_of(type).
 template <class Root, class Use>

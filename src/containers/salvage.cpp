@@ -151,7 +151,7 @@ void Salvage::add_sorted(Copied& target, Bytes bytes) {
     const SortedEntryView parts = split_sorted_entry(bytes);
     if (!has_own_sort_key(parts)) throw CorruptionError("a sort key that belongs to another key");
     const SortedEntry entry{bytes, parts.sort_key, bytes.size() - parts.value.size()};
-    if (target.type == ContainerType::priority_queue) target.sorted->push(entry);
+    if (repeats_keys(target.type)) target.sorted->push(entry);
     else target.sorted->set(entry);
 }
 

@@ -26,6 +26,7 @@ static_assert(kMaxSortKey == KeyedRecord::kMaxKey);
 static_assert(static_cast<int>(SortedType::dict) == static_cast<int>(ContainerType::sorted_dict));
 static_assert(static_cast<int>(SortedType::set) == static_cast<int>(ContainerType::sorted_set));
 static_assert(static_cast<int>(SortedType::queue) == static_cast<int>(ContainerType::priority_queue));
+static_assert(static_cast<int>(SortedType::multi_dict) == static_cast<int>(ContainerType::multi_dict));
 
 KeyTree reading(const WriteStep& step, ContainerId container) { return SortedRoot::entries(step.pager(), step.root(container)); }
 KeyTree changing(WriteStep& step, ContainerId container) { return SortedRoot::entries(step.pager(), step.change(container)); }
@@ -71,7 +72,7 @@ void apply(WriteStep& step, const LoggedOp& op) {
 }
 
 [[maybe_unused]] const bool registered = [] {
-    for (const ContainerType type : {ContainerType::sorted_dict, ContainerType::sorted_set, ContainerType::priority_queue}) {
+    for (const ContainerType type : {ContainerType::sorted_dict, ContainerType::sorted_set, ContainerType::priority_queue, ContainerType::multi_dict}) {
         storage::Store::set_methods(type, {&apply, [](WriteStep& step, ContainerId id) { changing(step, id).clear(); }});
     }
     return true;
@@ -205,6 +206,22 @@ bool RawSorted::erase(Bytes sort_key, Bytes entry) {
     if (rank >= tree.size() || !std::ranges::equal(tree.resolve(tree.at(rank)), entry)) return false;
     commit_erase_slice(step, id_, rank, 1);
     return true;
+}
+
+bool RawSorted::erase_at(std::uint64_t rank, Bytes entry) {
+    WriteStep step(writable_store());
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    if (rank >= tree.size() || !std::ranges::equal(tree.resolve(tree.at(rank)), entry)) return false;
+    commit_erase_slice(step, id_, rank, 1);
+    return true;
+}
+
+std::uint64_t RawSorted::erase_all(Bytes sort_key) {
+    WriteStep step(writable_store());
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    const std::uint64_t first = tree.lower_bound(sort_key), count = tree.upper_bound(sort_key) - first;
+    if (count > 0) commit_erase_slice(step, id_, first, count);
+    return count;
 }
 
 void RawSorted::erase_slice(std::uint64_t first, std::uint64_t count) {

@@ -250,14 +250,16 @@ void verify_list(Pager& pager, const std::byte* root, Verification& out) {
 }
 
 /// Whether its sort keys belong to keys, and are those of other keys than the ones before them.
-void verify_sorted(Pager& pager, const std::byte* root, bool repeated, Verification& out) {
+void verify_sorted(Pager& pager, const std::byte* root, Verification& out) {
     out.enter(Part::entries);
+    const ContainerType type = storage::RootPage::type(root);
+    const bool repeated = repeats_keys(type);
     Buffer before;
     bool first = true;
     const auto entry = [&](std::uint64_t, Bytes bytes) {
         const SortedEntryView parts = split_sorted_entry(bytes);
         if (!has_own_sort_key(parts)) throw CorruptionError("its sort key belongs to another key");
-        if (parts.value.empty() && !repeated) throw CorruptionError("an entry without a value");
+        if (parts.value.empty() && type != ContainerType::priority_queue) throw CorruptionError("an entry without a value");
         if (!first && !repeated && std::ranges::equal(before.view(), parts.sort_key)) {
             throw CorruptionError("its key is there twice");
         }
@@ -281,7 +283,7 @@ void verify_container(Pager& pager, const std::byte* root, std::uint64_t hash_se
         case ContainerType::sorted_dict:
         case ContainerType::sorted_set:
         case ContainerType::priority_queue:
-            return verify_sorted(pager, root, storage::RootPage::type(root) == ContainerType::priority_queue, out);
+        case ContainerType::multi_dict: return verify_sorted(pager, root, out);
     }
     out.lose_pages();
     out.fault(0, "a container of unknown type " + std::to_string(storage::page_level(root)));

@@ -36,6 +36,7 @@ std::string name_of(ContainerType type) {
         case ContainerType::sorted_dict: return "sorted dict";
         case ContainerType::sorted_set: return "sorted set";
         case ContainerType::priority_queue: return "priority queue";
+        case ContainerType::multi_dict: return "multi-dict";
     }
     return "type " + std::to_string(int(type));
 }

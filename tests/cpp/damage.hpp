@@ -101,7 +101,10 @@ public:
         });
         for (const PageId id : map.roots) {
             Page root = read(id);
-            list<structures::InnerNode<true>>(*pager, root.data() + containers::kEntriesField, storage::PageKind::leaf, map.inner, map.leaves);
+            const bool by_key = containers::order_of(storage::RootPage::type(root.data())) == structures::TreeOrder::key;
+            std::byte* const entries = root.data() + containers::kEntriesField;
+            if (by_key) list<structures::KeyNode>(*pager, entries, storage::PageKind::leaf, map.inner, map.leaves);
+            else list<structures::InnerNode<true>>(*pager, entries, storage::PageKind::leaf, map.inner, map.leaves);
             using Root = containers::DictRoot;
             if (containers::order_of(storage::RootPage::type(root.data())) != structures::TreeOrder::id) continue;
             list<structures::InnerNode<false>>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);

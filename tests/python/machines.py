@@ -284,16 +284,16 @@ numbers = st.one_of(
     st.decimals(-3, 3, places=1),
     st.floats(allow_nan=False),
 )
-odd_numbers = st.one_of(numbers, numbers, numbers, st.sampled_from(["a", b"", (1,), 1j, frozenset(), []]))
+odd_numbers = st.one_of(numbers, numbers, numbers, st.sampled_from(["a", b"", (1,), []]))
 number_bounds = st.one_of(st.none(), numbers)
 number_pairs = st.lists(st.tuples(numbers, values), max_size=4)
 places = st.one_of(st.integers(-12, 12), st.integers(-100, 100))
 flags = st.tuples(st.booleans(), st.booleans())
 range_operations = [
-    op("bisect_left", odd_numbers),
-    op("bisect_right", odd_numbers),
+    op("bisect_left", numbers),
+    op("bisect_right", numbers),
     op("bisect", numbers),
-    op("index", odd_numbers),
+    op("index", numbers),
     op("index", numbers, places),
     op("irange", number_bounds, number_bounds, flags, st.booleans()),
     op("islice", st.one_of(st.none(), places), st.one_of(st.none(), places), st.booleans()),
@@ -344,7 +344,7 @@ sorted_set_operations = st.one_of(
     op("count", numbers),
     op("pop"),
     op("pop", places),
-    op("get_item", odd_indices),
+    op("get_item", indices),
     op("get_item", slices),
     op("delete_slice", indices),
     op("delete_slice", slices),
@@ -376,8 +376,35 @@ priority_queue_operations = st.one_of(
     op("clear"),
     op("len"),
 )
+few_numbers = st.one_of(st.integers(0, 3), st.integers(0, 3), numbers)
+multi_dict_operations = st.one_of(
+    op("add", few_numbers, values),
+    op("add", few_numbers, values),
+    op("add", odd_numbers, values),
+    op("extend", few_numbers, st.lists(st.integers(0, 3), max_size=4)),
+    op("update", number_pairs),
+    op("get_item", odd_numbers),
+    op("set_item", few_numbers, st.lists(values, max_size=3)),
+    op("set_item", few_numbers, st.just(5)),
+    op("del_item", odd_numbers),
+    op("contains", odd_numbers),
+    op("getall", odd_numbers),
+    op("count", odd_numbers),
+    op("popall", few_numbers),
+    op("discard", few_numbers, st.integers(0, 3)),
+    op("discard", few_numbers, values),
+    op("irange", number_bounds, number_bounds, flags, st.booleans()),
+    op("iterate"),
+    op("reversed"),
+    op("items"),
+    op("values"),
+    op("copy"),
+    op("clear"),
+    op("len"),
+)
 
 OPERATIONS = {
+    "multi-dict": multi_dict_operations,
     "sorted dict": sorted_dict_operations,
     "sorted set": sorted_set_operations,
     "priority queue": priority_queue_operations,
@@ -398,6 +425,7 @@ CHANGES = {
     "sorted dict": ("set_item", 7, 7),
     "sorted set": ("add", 7),
     "priority queue": ("push", 7),
+    "multi-dict": ("add", 7, 7),
 }
 GROWING = ("append_while_iterating", "imul", "iadd", "extend", "mul", "add")
 

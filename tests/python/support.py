@@ -22,11 +22,13 @@ from pyrsistence import (
     EMDeque,
     EMDict,
     EMList,
+    EMMultiDict,
     EMPriorityQueue,
     EMSet,
     EMSortedDict,
     EMSortedSet,
     Error,
+    OrderError,
 )
 
 
@@ -88,6 +90,81 @@ class PriorityQueue:
         return copied
 
 
+class MultiDict:
+    """What an EMMultiDict does, on lists in a sorted dict."""
+
+    def __init__(self):
+        self.lists = sortedcontainers.SortedDict()
+
+    def __len__(self):
+        return sum(map(len, self.lists.values()))
+
+    def __iter__(self):
+        return iter(self.lists)
+
+    def __reversed__(self):
+        return reversed(self.lists)
+
+    def __contains__(self, key):
+        return key in self.lists
+
+    def __getitem__(self, key):
+        return [*self.lists[key]]
+
+    def __setitem__(self, key, values):
+        self.popall(key)
+        self.extend(key, values)
+
+    def __delitem__(self, key):
+        del self.lists[key]
+
+    def items(self):
+        return ((key, value) for key, values in self.lists.items() for value in values)
+
+    def values(self):
+        return (value for _, value in self.items())
+
+    def add(self, key, value):
+        self.lists.setdefault(key, []).append(value)
+
+    def extend(self, key, values):
+        for value in values:
+            self.add(key, value)
+
+    def update(self, pairs):
+        for key, value in pairs:
+            self.add(key, value)
+
+    def getall(self, key):
+        return [*self.lists.get(key, [])]
+
+    def count(self, key):
+        return len(self.getall(key))
+
+    def popall(self, key):
+        return self.lists.pop(key, [])
+
+    def discard(self, key, value):
+        values = self.lists.get(key, [])
+        if value not in values:
+            return False
+        values.remove(value)
+        if not values:
+            del self.lists[key]
+        return True
+
+    def irange(self, *arguments):
+        return self.lists.irange(*arguments)
+
+    def clear(self):
+        self.lists.clear()
+
+    def copy(self):
+        copied = MultiDict()
+        copied.update(self.items())
+        return copied
+
+
 SHORT = 7  # maxlen of a short deque
 TYPES = {
     "dict": EMDict,
@@ -100,6 +177,7 @@ TYPES = {
     "sorted dict": EMSortedDict,
     "sorted set": EMSortedSet,
     "priority queue": EMPriorityQueue,
+    "multi-dict": EMMultiDict,
 }
 MODELS = {
     "dict": dict,
@@ -112,6 +190,7 @@ MODELS = {
     "sorted dict": sortedcontainers.SortedDict,
     "sorted set": sortedcontainers.SortedSet,
     "priority queue": PriorityQueue,
+    "multi-dict": MultiDict,
 }
 SCALE = float(os.environ.get("PYRSISTENCE_TEST_SCALE") or 1)
 
@@ -163,13 +242,15 @@ def contents(container):
         return list(container)
     if isinstance(container, (sortedcontainers.SortedSet, EMSortedSet)):
         return list(container)
-    if isinstance(container, (PriorityQueue, EMPriorityQueue)):
+    if isinstance(container, (PriorityQueue, EMPriorityQueue, MultiDict, EMMultiDict)):
         return list(container.items())
     return set(container) if isinstance(container, (set, EMSet)) else dict(container.items())
 
 
 def difference(found, expected):
     """None, or how two built-in collections differ; order counts in a dict too."""
+    if isinstance(expected, (PriorityQueue, MultiDict)):
+        expected = contents(expected)
     if len(found) != len(expected):
         return f"{len(found)} entries, {len(expected)} expected"
     if isinstance(expected, set):
@@ -239,6 +320,15 @@ def _delete_slice(target, index):
     return len(target)
 
 
+def _nothing(name):
+    """A method that returns None in one model and the target in another."""
+
+    def operation(target, *arguments):
+        getattr(target, name)(*arguments)
+
+    return operation
+
+
 def _count_one(target, key):
     target[key] += 1
 
@@ -288,6 +378,7 @@ SPECIAL = {
     "isub": _in_place(operator.isub),
     "ixor": _in_place(operator.ixor),
     "elements": lambda target: list(target.elements()),
+    **{name: _nothing(name) for name in ("update", "intersection_update", "difference_update", "symmetric_difference_update")},
     "irange": _ranges,
     "islice": lambda target, *arguments: list(target.islice(*arguments)),
     "delete_slice": _delete_slice,
@@ -309,10 +400,10 @@ SPECIAL = {
 
 def plain(result):
     """The result as built-in objects that compare and travel between processes."""
-    if isinstance(result, (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue)):
+    if isinstance(result, (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict)):
         with contextlib.closing(result):
             return contents(result)
-    if isinstance(result, (sortedcontainers.SortedSet, PriorityQueue)):
+    if isinstance(result, (sortedcontainers.SortedSet, PriorityQueue, MultiDict)):
         return contents(result)
     if isinstance(result, (frozenset, collections.deque, dict)):
         return {frozenset: set, collections.deque: list}.get(type(result), dict)(result)
@@ -330,6 +421,8 @@ def operate(target, operation):
             keyword["key"] = {"repr": repr, "length": lambda value: len(repr(value))}[keyword["key"]]
             return "returned", target.sort(**keyword)
         return "returned", plain(getattr(target, name)(*arguments))
+    except OrderError:
+        return "raised", "TypeError"
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         return "raised", type(error).__name__
 

@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyrsistence import (
     EMDict,
+    EMList,
+    EMMultiDict,
     EMPriorityQueue,
     EMSortedDict,
     EMSortedSet,
@@ -369,3 +371,84 @@ def test_subclasses_and_copies():
         with d.edit("c", default=[]) as value:
             value.append(1)
         assert d["c"] == [1]
+
+
+# ------------------------------------------------------------------------------------------- the multi-dict
+
+
+def test_many_values_under_one_key_cost_no_more(tmp_path):
+    """What an append writes does not depend on the values that are there."""
+    with EMMultiDict(tmp_path / "store") as d:
+        d.extend("hub", range(20_000))
+        before = d.info.log_bytes
+        d.extend("hub", range(100))
+        assert d.info.log_bytes - before < 100 * 80
+        assert d.count("hub") == 20_100 and d.getall("hub") == [*range(20_000), *range(100)]
+        d.add("a", 1)
+        d.add("z", 2)
+        assert list(d) == ["a", "hub", "z"] and list(reversed(d)) == ["z", "hub", "a"]
+        assert [key for key, _ in d.groups()] == ["a", "hub", "z"] and list(d.irange("b")) == ["hub", "z"]
+        d.check()
+    with EMMultiDict(tmp_path / "store", mode="r") as d:
+        assert len(d) == 20_102 and d["z"] == [2]
+
+
+def test_keys_while_they_change():
+    with EMMultiDict(None) as d:
+        d.update((key, n) for key in range(50) for n in range(40))
+        seen = []
+        for key in d:
+            seen.append(key)
+            d.popall(key)
+            d.popall(key + 2)
+        assert seen == [key for key in range(50) if key % 4 in (0, 1)]
+        d.update([(1, 1), (1, 2)])
+        with pytest.raises(RuntimeError, match="changed size"):
+            for key, value in d.items():
+                d.discard(key, value)
+
+
+def test_a_multi_dict_says_what_is_not_there():
+    with EMMultiDict(None) as d:
+        d.add(1, "one")
+        for key in (2, "a", 1j, float("nan")):
+            assert key not in d and d.getall(key) == [] and d.count(key) == 0 and d.get(key) is None
+            assert d.popall(key) == [] and not d.discard(key, 1)
+            with pytest.raises(KeyError):
+                d[key]
+            with pytest.raises(KeyError):
+                del d[key]
+        with pytest.raises(KeyError):
+            d.remove(1, "two")
+        with pytest.raises(OrderError):
+            d.add("a", 1)
+        with pytest.raises(TypeError):
+            d[1] = 5
+        assert d[1] == ["one"] and d != {} and repr(d).endswith("{1: 'one'})")
+        with d.copy() as other:
+            assert other == d
+            other.add(1, "two")
+            assert other != d
+        d[1] = ["a", "b"]
+        assert dict(d.groups()) == {1: ["a", "b"]}
+        with Store(None) as store:
+            callers = store.multi_dict("callers")
+            callers.extend("main", [1, 2])
+            assert store["callers"]["main"] == [1, 2]
+
+
+class Holder:
+    pass
+
+
+def test_a_container_is_no_value():
+    with EMDict(None) as d, EMList(None) as items:
+        holder = Holder()
+        holder.items = items
+        for value in (items, [items], {"a": (items,)}, holder, d):
+            with pytest.raises(TypeError, match="a value cannot hold an EM"):
+                d["x"] = value
+            with pytest.raises(TypeError, match="a value cannot hold an EM"):
+                items.append(value)
+        assert len(d) == len(items) == 0
+        assert pickle.loads(pickle.dumps(items)).closed is False
