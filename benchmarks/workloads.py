@@ -23,6 +23,7 @@ from compare import BATCH, Adapter, Settings
 from data import KINDS, SEED, Data, Scatter, zipfian
 
 SLICE = 1000  # elements
+RANGE = 100  # keys
 INSERTED = 100  # at a time: in a list of many millions each may take milliseconds
 CHECKED = 100  # values compared after each row
 WRITES = 0.05  # of the mixed load
@@ -122,7 +123,7 @@ class Run:
 
     def verify(self) -> None:
         """What the container gives back, here and there, is what was stored."""
-        if not self.disturbed:
+        if not self.disturbed and type(self.adapter).value is not Adapter.value:
             step = max(1, self.reached // CHECKED)
             for index in self.indices([*range(0, self.reached, step), self.reached - 1]):
                 self.expect(index, self.adapter.value(self.data.key(index)))
@@ -204,7 +205,7 @@ def iterate(run: Run, call: Callable) -> dict:
     key, value = call()
     outcome = result(time.perf_counter() - started, run.reached, run.entries)
     adapter, last = run.adapter, run.reached - 1
-    if adapter.ordered and adapter.settings.ascending:
+    if adapter.ordered and (adapter.settings.ascending or adapter.container == "sorted dict"):
         if key not in (None, run.data.key(last)):
             run.fail(f"iteration over {run.reached} entries ended with {key!r}")
         run.expect(last, value)
@@ -261,6 +262,22 @@ def slices(run: Run, call: Callable) -> dict:
     total = max(1, run.operations // length)
     chosen = (run.random.choices(starts, k=count) for count in pieces(total, INSERTED))
     seconds, done = run.timed(call, ((places, (places, length)) for places in chosen), check)
+    return result(seconds, done * length, total * length)
+
+
+def ranges(run: Run, call: Callable) -> dict:
+    """Time for each key."""
+    length = min(RANGE, run.reached)
+    starts = range(run.reached - length + 1)
+
+    def check(piece: Any, places: list[int]) -> None:
+        expected = run.data.keys([*range(places[-1], places[-1] + length)])
+        if list(piece) != expected:
+            run.fail(f"{len(piece)} keys from {expected[0]!r} on, which are not those that follow it")
+
+    total = max(1, run.operations // length)
+    chosen = (run.random.choices(starts, k=count) for count in pieces(total, INSERTED))
+    seconds, done = run.timed(call, ((places, (run.data.keys(places), length)) for places in chosen), check)
     return result(seconds, done * length, total * length)
 
 
@@ -435,6 +452,48 @@ register(
 register(
     Workload(
         "deque-bulk", "deque", "deque", KINDS["int"], (Row("deque.extend", "`d.extend(...)`, in bulk", "load_bulk", load),)
+    )
+)
+
+
+register(
+    Workload(
+        "sorted",
+        "sorted",
+        "sorted dict",
+        KINDS["int"],
+        (
+            Row("sorted.insert", "`d[k] = v`, new keys in random order", "load", load),
+            Row("sorted.get", "`d[k]`, random keys", "get", get),
+            Row("sorted.miss", "`d.get(k)`, absent keys", "miss", miss),
+            Row("sorted.range", "100 keys from `d.irange(k)`, per key", "ranges", ranges),
+            Row("sorted.overwrite", "`d[k] = v`, random keys", "overwrite", overwrite),
+            Row("sorted.iterate", "`for k, v in d.items()`", "iterate", iterate),
+            Row("sorted.delete", "`del d[k]`, random keys", "delete", delete),
+        ),
+        scattered=True,
+    )
+)
+register(
+    Workload(
+        "sorted-ascending",
+        "sorted",
+        "sorted dict",
+        KINDS["int"],
+        (Row("sorted.append", "`d[k] = v`, ascending keys", "load", load),),
+    )
+)
+register(
+    Workload(
+        "queue",
+        "queue",
+        "priority queue",
+        KINDS["int"],
+        (
+            Row("queue.push", "`q.push(x)`, in random order", "load", load),
+            Row("queue.pop", "`q.pop()`", "drain", drain),
+        ),
+        scattered=True,
     )
 )
 

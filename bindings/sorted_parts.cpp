@@ -11,7 +11,7 @@ namespace pyrsistence::bindings::sorted {
 
 namespace {
 
-constexpr std::size_t kMaxChunk = 1024;
+constexpr std::size_t kFirstChunk = 16, kMaxChunk = 1024;
 
 /// Whether values of this class are compared as those of the built-in one that it is derived from.
 bool has_usual_order(PyTypeObject* type) noexcept {
@@ -67,7 +67,7 @@ private:
         if (!changed && at_ < chunk_.items.size()) return true;
         if (changed) find_place(engine);
         if (first_ >= end_) return false;
-        count_ = changed ? 1 : std::clamp<std::size_t>(2 * count_, 1, kMaxChunk);
+        count_ = changed && started_ ? 1 : std::clamp<std::size_t>(2 * count_, kFirstChunk, kMaxChunk);
         const std::size_t count = std::min<std::uint64_t>(count_, end_ - first_);
         if (backwards_) engine->read_back(end_, count, chunk_);
         else engine->read(first_, count, chunk_);
@@ -188,9 +188,8 @@ PyObject* take_at(const Collection& self, Py_ssize_t index, Part part) {
     Chunk chunk;
     for (; read_at(self, index, chunk); checked(PyErr_CheckSignals())) {
         nb::object taken = own(decode(self.serializer(), chunk.entry(0), part));
-        const Bytes sort_key = split_sorted_entry(chunk.entry(0)).sort_key;
         // False if another thread took or replaced it meanwhile.
-        if (Engine(self)->erase(sort_key, chunk.entry(0))) return taken.release().ptr();
+        if (Engine(self)->erase_at(chunk.items[0].key, chunk.entry(0))) return taken.release().ptr();
     }
     return nullptr;
 }

@@ -23,7 +23,7 @@ import sortedcontainers
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "methods.md"
 # What every object has, and what belongs to types and not to collections.
-NO_METHODS = {"__new__", "__getattribute__", "__doc__", "__module__", "__dict__", "__weakref__"}
+NO_METHODS = {"__abstractmethods__", "__slots__", "__subclasshook__", "__new__", "__getattribute__", "__doc__", "__module__", "__dict__", "__weakref__"}
 
 # Expressions on `c`, the collection, and `kind`, its class; several are separated by lines.
 COMMON = {
@@ -163,12 +163,7 @@ SORTED_DICT = MAPPING | ranges("'b'", "'z'") | {
     "items": "list(c.items())\nc.items()[0]\nc.items()[-2:]\n('a', 1) in c.items()",
     "keys": "list(c.keys())\nc.keys()[0]\nlist(reversed(c.keys()))",
     "values": "list(c.values())\nc.values()[-1]\nlist(reversed(c.values()))",
-    "iteritems": "list(c.iteritems())",
-    "iterkeys": "list(c.iterkeys())",
-    "itervalues": "list(c.itervalues())",
-    "viewitems": "list(c.viewitems())",
-    "viewkeys": "list(c.viewkeys())",
-    "viewvalues": "list(c.viewvalues())",
+    "iloc": "c.iloc[0]",
     "peekitem": "c.peekitem()\nc.peekitem(0)\nc.peekitem(9)",
     "popitem": "c.popitem()\nc.popitem(0)\nc.clear() or c.popitem()",
 }
@@ -200,9 +195,7 @@ HEAP = {
 
 DIFFERENCES = {
     "key": "always None: an order that a function makes is not stored; make it a part of the key",
-    **dict.fromkeys(
-        ("iteritems", "iterkeys", "itervalues", "viewitems", "viewkeys", "viewvalues"), "a name of Python 2; `items()`, `keys()`, `values()`"
-    ),
+    "iloc": "a name that is deprecated there; `keys()[i]`",
     "__repr__": "names the store, and shows five entries at most",
     "__sizeof__": "the handle alone: what is stored is no memory of it",
     "__reduce__": "pickles the handle, not the content",
@@ -307,15 +300,16 @@ def same(model: Model, expression: str) -> bool:
         return outcome(container, type(container), model.fill(), expression) == expected
 
 
-def methods(builtin: type) -> list[str]:
-    """All that it has and object has not, or has differently."""
-    own = {name for base in builtin.__mro__ if base is not object for name in vars(base)}
+def methods(model: Model) -> list[str]:
+    """All that it has and object has not, or has differently; some classes give their instances methods."""
+    own = {name for base in model.builtin.__mro__ if base is not object for name in vars(base)}
+    own |= vars(model.fill()).keys() if hasattr(model.fill(), "__dict__") else set()
     private = {name for name in own if name.startswith("_") and not name.startswith("__")}
     return sorted(own - NO_METHODS - private, key=lambda name: (name.startswith("_"), name))
 
 
 def rows(model: Model, used: set[str]) -> Iterator[tuple[str, str, str]]:
-    for name in methods(model.builtin):
+    for name in methods(model):
         if name not in model.examples:
             raise SystemExit(f"{model.name}.{name} has no example in {Path(__file__).name}")
         reason = DIFFERENCES.get(name)

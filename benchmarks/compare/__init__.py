@@ -13,6 +13,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Adapter:
     """One side of a comparison. What it does not override it does not offer, and has no figure for."""
 
     side: str  # the name on the command line
-    container: str  # "dict", "list", "set", "deque" or one of the durable ones
+    container: str  # "dict", "list", "set", "deque", "sorted dict", "priority queue" or one of the durable ones
     title: str  # heading of its column
     requires: str | None = None  # module to import; None: nothing beyond the standard library
     package: str | None = None  # what pip installs for that, if it is called otherwise
@@ -121,6 +122,10 @@ class Adapter:
 
     def slices(self, places: list[int], length: int) -> Sequence:
         """So many values from each place on, returns the last such slice."""
+        raise NotImplementedError
+
+    def ranges(self, keys: list, length: int) -> Sequence:
+        """So many keys from each one on, in their order; returns the last such range."""
         raise NotImplementedError
 
     def turn(self, values: list) -> Any:
@@ -398,6 +403,34 @@ class QueueLoops(SequenceLoops):
         popleft = self.data.popleft
         for _ in places:
             taken = popleft()
+        return taken
+
+
+class SortedLoops(MappingLoops):
+    """For what behaves as a sortedcontainers.SortedDict: `self.data`."""
+
+    def ranges(self, keys: list, length: int) -> Sequence:
+        irange = self.data.irange
+        for key in keys:
+            piece = list(islice(irange(key), length))
+        return piece
+
+
+class HeapLoops(Adapter):
+    """For priority queues that can `push` and `pop`. Values are their own priorities."""
+
+    push: Callable[[Any], object]
+    pop: Callable[[], Any]
+
+    def load(self, keys: list, values: list) -> None:
+        push = self.push
+        for value in values:
+            push(value)
+
+    def drain(self, places: list[int]) -> Any:
+        pop = self.pop
+        for _ in places:
+            taken = pop()
         return taken
 
 

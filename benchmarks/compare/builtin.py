@@ -1,11 +1,12 @@
 """Python's own collections, which keep nothing: the speed to be measured against."""
 
+import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from . import Adapter, MappingLoops, QueueLoops, SequenceLoops, SetLoops, Settings, register
+from . import Adapter, HeapLoops, MappingLoops, QueueLoops, SequenceLoops, SetLoops, Settings, register
 
 
 class Builtin(Adapter):
@@ -57,3 +58,27 @@ class BuiltinDeque(Builtin, QueueLoops):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.data: deque[Any] = deque()
+
+
+@register
+class BuiltinHeap(Builtin, HeapLoops):
+    container = "priority queue"
+    title = "heapq"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.data: list = []
+
+    def load(self, keys: list, values: list) -> None:
+        data, push = self.data, heapq.heappush
+        for value in values:
+            push(data, value)
+
+    def drain(self, places: list[int]) -> Any:
+        data, pop = self.data, heapq.heappop
+        for _ in places:
+            taken = pop(data)
+        return taken
+
+    def __len__(self) -> int:
+        return len(self.data)

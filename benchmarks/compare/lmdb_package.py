@@ -123,6 +123,19 @@ class LmdbDict(BatchedLmdb):
 
 
 @register
+class LmdbSortedDict(BatchedLmdb):
+    container = "sorted dict"
+
+    def ranges(self, keys: list, length: int) -> Sequence:
+        with self.begin() as transaction, transaction.cursor() as cursor:
+            for key in self.keys.pack(keys):
+                cursor.set_key(key)
+                found = cursor.iternext(keys=True, values=False)
+                piece = list(self.keys.unpack(itertools.islice(found, length)))
+        return piece
+
+
+@register
 class LmdbList(BatchedLmdb):
     container = "list"
     title = "lmdb as a list"

@@ -9,11 +9,13 @@ from . import (
     TRANSACTIONS,
     Adapter,
     DurableAdapter,
+    HeapLoops,
     MappingLoops,
     QueueLoops,
     SequenceLoops,
     SetLoops,
     Settings,
+    SortedLoops,
     chunks,
     register,
 )
@@ -75,6 +77,28 @@ class OurSet(Ours, SetLoops):
 class OurDeque(Ours, QueueLoops):
     container = "deque"
     title = collection = "EMDeque"
+
+
+@register
+class OurSortedDict(Ours, SortedLoops):
+    container = "sorted dict"
+    title = collection = "EMSortedDict"
+
+    def load_bulk(self, keys: list, values: list) -> None:
+        self.data.update(list(zip(keys, values)))
+
+
+@register
+class OurPriorityQueue(Ours, HeapLoops):
+    container = "priority queue"
+    title = collection = "EMPriorityQueue"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.push, self.pop = self.data.push, self.data.pop
+
+    def __len__(self) -> int:
+        return len(self.data)
 
 
 @register

@@ -75,7 +75,7 @@ std::optional<Value> take_entry(RawSorted& container, std::uint64_t rank) {
         if (chunk.items.empty()) return std::nullopt;
         Value taken = decode(chunk.entry(0));
         // False if another thread was faster.
-        if (container.erase(split_sorted_entry(chunk.entry(0)).sort_key, chunk.entry(0))) return taken;
+        if (container.erase_at(rank, chunk.entry(0))) return taken;
     }
 }
 

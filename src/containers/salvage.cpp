@@ -90,14 +90,18 @@ Salvage::~Salvage() {
 
 void Salvage::copy(Pager& from, const CatalogRoot& catalog) {
     std::vector<std::pair<ContainerId, const std::byte*>> roots;
-    Verification reached(from.page_count(), {.most_faults = 0});
+    Verification reached(from.page_count(), {.most_faults = 10});
     const auto collect = [&](Pager&, const std::byte* root, Verification& out) {
         roots.emplace_back(*out.container(), root);
     };
     storage::verify_containers(from, catalog, collect, reached);
     Verification out(from.page_count(), {.most_faults = 0, .progress = progress_});
     for (const auto& [id, root] : roots) copy_container(from, id, root, out);
-    if (reached.fault_count() > 0) find(from);
+    if (reached.fault_count() == 0) return;
+    find(from);
+    for (const storage::Fault& fault : reached.faults()) {
+        leave_out("containers to which only a damaged page leads (" + fault.text + "), unless they are named here");
+    }
 }
 
 void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root, Verification& out) {

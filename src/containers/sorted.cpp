@@ -102,6 +102,11 @@ void commit_erase_slice(WriteStep& step, ContainerId container, std::uint64_t fi
     step.commit(record_header(SortedOp::erase_slice, container).u48(first).u48(count));
 }
 
+/// Whether the entry at a rank consists of these bytes.
+bool holds(const KeyTree& tree, std::uint64_t rank, Bytes entry) {
+    return rank < tree.size() && std::ranges::equal(tree.resolve(tree.at(rank)), entry);
+}
+
 }  // namespace
 
 RawSorted::RawSorted(const std::filesystem::path& path, const Options& options, SortedType type)
@@ -203,15 +208,14 @@ bool RawSorted::erase(Bytes sort_key, Bytes entry) {
     WriteStep step(writable_store());
     const KeyTree tree = pyrsistence::reading(step, id_);
     const std::uint64_t rank = tree.lower_bound(sort_key);
-    if (rank >= tree.size() || !std::ranges::equal(tree.resolve(tree.at(rank)), entry)) return false;
+    if (!holds(tree, rank, entry)) return false;
     commit_erase_slice(step, id_, rank, 1);
     return true;
 }
 
 bool RawSorted::erase_at(std::uint64_t rank, Bytes entry) {
     WriteStep step(writable_store());
-    const KeyTree tree = pyrsistence::reading(step, id_);
-    if (rank >= tree.size() || !std::ranges::equal(tree.resolve(tree.at(rank)), entry)) return false;
+    if (!holds(pyrsistence::reading(step, id_), rank, entry)) return false;
     commit_erase_slice(step, id_, rank, 1);
     return true;
 }
@@ -235,7 +239,7 @@ bool RawSorted::replace_first(const SortedEntry& entry, Bytes expected) {
     const std::size_t logged = 2 * storage::RecordHeader::kMaxSize + std::min(entry.bytes.size(), storage::kLogInlineLimit);
     WriteStep step(writable_store(), logged, WriteStep::Kind::batch);
     const KeyTree tree = pyrsistence::reading(step, id_);
-    if (tree.size() == 0 || !std::ranges::equal(tree.resolve(tree.at(std::uint64_t{0})), expected)) return false;
+    if (!holds(tree, 0, expected)) return false;
     pyrsistence::require_comparable(tree, tree.behind(entry.sort_key), entry.sort_key);
     commit_erase_slice(step, id_, 0, 1);
     step.next();

@@ -138,6 +138,16 @@ protected:
 };
 
 /// What is derived is made anew, and the log of a process that was killed is not forgotten.
+/// Of such a container nothing may be left that could be found, but nobody is to believe that all is there.
+TEST_F(SalvageTest, SaysThatAContainerWithADamagedRootPageIsMissing) {
+    ClosedStore store = dict(1000);
+    const auto map = store.map();
+    store.flip(map.roots[0]);
+    const Report report = repair(path_);
+    EXPECT_EQ(report.saved, 0u);
+    EXPECT_TRUE(mentions(report, "to which only a damaged page leads (page " + std::to_string(map.roots[0])));
+}
+
 TEST_F(SalvageTest, NothingIsLostIfOnlyDerivedDataIsDamaged) {
     PYRSISTENCE_TRACE_SEED;
     using Damage = std::function<void(ClosedStore&, const ClosedStore::Map&)>;
