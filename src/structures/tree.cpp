@@ -10,6 +10,10 @@ namespace {
     throw CorruptionError("page " + std::to_string(id) + " of data: " + what + "; restore a backup, or save what can be read by verify(repair=True)");
 }
 
+void require_child(PageId child, PageId id, PageId page_count) {
+    if (child < storage::kMetaPages || child >= page_count) bad_page(id, "a child out of range");
+}
+
 [[maybe_unused]] const bool registered = [] {
     storage::Pager::set_validator(storage::PageKind::leaf, &SlottedPage::validate);
     storage::Pager::set_validator(storage::PageKind::inner, &InnerNode<true>::validate);
@@ -48,7 +52,7 @@ void InnerNode<counted>::validate(const std::byte* node, PageId id, PageId page_
     const unsigned n = storage::page_count(node);
     if (storage::page_level(node) == 0 || n == 0 || n > kCapacity) bad_page(id, "an inner node of impossible size");
     for (unsigned i = 0; i < n; ++i) {
-        if (child(node, i) < storage::kMetaPages || child(node, i) >= page_count) bad_page(id, "a child out of range");
+        require_child(child(node, i), id, page_count);
         if (i == 0) continue;
         if (total(node, i) < total(node, i - 1)) bad_page(id, "entry counts out of order");
         if (separator(node, i) < separator(node, i - 1)) bad_page(id, "separators out of order");
@@ -65,7 +69,7 @@ void KeyNode::validate(const std::byte* node, PageId id, PageId page_count) {
     for (unsigned i = 0; i < n; ++i) {
         const std::size_t size = Slots::length(node, i);
         if (Slots::external(node, i) || size < kSeparator || size > kSeparator + KeyedRecord::kMaxKey) bad_page(id, "a separator of impossible size");
-        if (child(node, i) < storage::kMetaPages || child(node, i) >= page_count) bad_page(id, "a child out of range");
+        require_child(child(node, i), id, page_count);
         if (i > 0 && total(node, i) < total(node, i - 1)) bad_page(id, "entry counts out of order");
         if (i > 1 && key_less(separator(node, i), separator(node, i - 1))) bad_page(id, "separators out of order");
     }

@@ -28,8 +28,8 @@ FAULTS = [
     dict(
         name="the child of an inner node may be any page",
         file="src/structures/tree.cpp",
-        text="if (child(node, i) < storage::kMetaPages || child(node, i) >= page_count)",
-        instead="if (child(node, i) < storage::kMetaPages && child(node, i) >= page_count)",
+        text="if (child < storage::kMetaPages || child >= page_count)",
+        instead="if (child < storage::kMetaPages && child >= page_count)",
         tests=["InnerNodeTest/*.ValidateGuardsTheSearches"],
     ),
     dict(
@@ -57,7 +57,7 @@ FAULTS = [
     dict(
         name="a reference to an extent may have any length",
         file="src/structures/tree.cpp",
-        text="if (external(leaf, i) && length(leaf, i) != storage::ExtentRef::kEncodedSize)",
+        text="if (external(leaf, i) && length(leaf, i) < storage::ExtentRef::kEncodedSize)",
         instead="if (external(leaf, i) && hole(leaf, i))",
         tests=["SlottedPageTest.ValidateGuardsEveryRecord"],
     ),

@@ -56,8 +56,8 @@ FAULTS = [
     dict(
         name="a store without catalog is not searched for its containers",
         file=SALVAGE,
-        text="if (reached.fault_count() > 0) find(from);",
-        instead="",
+        text="    find(from);\n    for (const",
+        instead="    for (const",
         tests=["SalvageTest.ContainersAreFoundWithoutCatalogAndMetaPages"],
     ),
     dict(

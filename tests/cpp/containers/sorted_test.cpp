@@ -1,6 +1,7 @@
 #include "pyrsistence/raw_sorted.hpp"
 
 #include "containers/crash.hpp"
+#include "damage.hpp"
 #include "pyrsistence/codec.hpp"
 
 namespace pyrsistence::test {
@@ -102,6 +103,77 @@ TEST_F(SortedTest, EqualKeysComeOutInTheOrderOfTheirComing) {
     }
     EXPECT_EQ(queue.size(), 0u);
     EXPECT_EQ(faults(queue), 0u);
+}
+
+/// What a repair finds it puts where it belongs; equal keys stay equal keys.
+TEST_F(SortedTest, RepairsKeepTheOrder) {
+    for (const SortedType type : {SortedType::dict, SortedType::queue}) {
+        const fs::path path = dir_.next(), to = dir_.next();
+        {
+            RawSorted sorted(path, {}, type);
+            for (std::uint64_t i = 0; i < 5000; ++i) {
+                if (type == SortedType::queue) sorted.push(entry(i % 7, i));
+                else sorted.set(entry(i, i));
+            }
+            sorted.checkpoint();
+            sorted.erase_slice(0, 10);
+            sorted.close();
+        }
+        ClosedStore store(path);
+        store.flip(store.map().leaves.at(4));
+        const Report report = verify(path, {}, to);
+        ASSERT_FALSE(report.left_out.empty());
+        RawSorted repaired(to, {}, type);
+        EXPECT_GT(repaired.size(), 4000u);
+        EXPECT_LT(repaired.size(), 4990u);
+        EXPECT_EQ(report.saved, repaired.size());
+        EXPECT_EQ(faults(repaired), 0u);
+        Chunk chunk;
+        repaired.read(0, 1, chunk);
+        const std::uint64_t first = type == SortedType::queue ? 70 : 10;
+        EXPECT_EQ(as_text(chunk.entry(0)), entry(type == SortedType::queue ? 0 : first, first).bytes);
+    }
+}
+
+/// Entries in the wrong order, keys that are there twice and heads that differ from their extents are found.
+TEST_F(SortedTest, VerificationKnowsTheOrder) {
+    using Leaf = ClosedStore::Leaf;
+    const auto damaged = [&](SortedType type, const std::function<void(RawSorted&)>& fill, const std::function<void(std::byte*)>& change) {
+        const fs::path path = dir_.next();
+        {
+            RawSorted sorted(path, {}, type);
+            fill(sorted);
+            sorted.close();
+        }
+        ClosedStore store(path);
+        EXPECT_EQ(store.verify().fault_count(), 0u);
+        store.change(store.map().leaves.at(0), change);
+        return store.verify();
+    };
+    const auto byte_of = [](std::byte* leaf, unsigned slot, std::size_t at) {
+        return const_cast<std::byte*>(Leaf::record(leaf, slot).stored.data() + at);
+    };
+    const auto numbers = [](RawSorted& sorted) {
+        for (std::uint64_t i = 1; i < 50; ++i) sorted.set(entry(2 * i, i));
+    };
+    const auto set_key = [&](unsigned slot, std::uint8_t key) {
+        return [=](std::byte* leaf) { *byte_of(leaf, slot, 2) = std::byte{key}; };
+    };
+    EXPECT_GE(faults_with(damaged(SortedType::dict, numbers, set_key(5, 100)), "keys out of order"), 1u);
+    EXPECT_GE(faults_with(damaged(SortedType::dict, numbers, set_key(5, 10)), "there twice"), 1u);
+    EXPECT_EQ(damaged(SortedType::dict, numbers, set_key(5, 11)).fault_count(), 0u) << "another key";
+    EXPECT_GE(faults_with(damaged(SortedType::dict, numbers, [&](std::byte* leaf) { *byte_of(leaf, 5, 0) = std::byte{200}; }), "impossible length"), 1u);
+    EXPECT_GE(faults_with(damaged(SortedType::dict, numbers, [&](std::byte* leaf) { *byte_of(leaf, 5, 1) = std::byte{0x50}; }), "page"), 1u);
+    const auto large = [](RawSorted& sorted) {
+        Entry one = entry(std::uint64_t{7});
+        Buffer bytes;
+        bytes.append(as_bytes(one.bytes).first(one.key_size));
+        put_bytes(bytes, as_bytes(std::string(50'000, 'v')));
+        one.bytes = std::string(as_text(bytes));
+        sorted.set(one);
+    };
+    const auto other_head = [&](std::byte* leaf) { *byte_of(leaf, 0, storage::ExtentRef::kEncodedSize + 2) = std::byte{8}; };
+    EXPECT_GE(faults_with(damaged(SortedType::dict, large, other_head), "begins with another key"), 1u);
 }
 
 TEST_F(SortedTest, TypesAreKeptApart) {
