@@ -112,7 +112,7 @@ new_enough_cmake() {
 install_python_packages() {
     local wanted=('scikit-build-core>=0.10' 'nanobind>=2.4')
     new_enough_cmake || wanted+=('cmake>=3.25')
-    case $purpose in test | fuzz) wanted+=('pytest>=7' hypothesis numpy networkx sortedcontainers) ;; esac
+    case $purpose in test | fuzz) wanted+=('pytest>=7' hypothesis numpy networkx sortedcontainers mypy) ;; esac
     local stamp=.venv/.setup-$purpose
     if [ "$(cat "$stamp" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
     echo "setup: installing into .venv: ${wanted[*]}"
