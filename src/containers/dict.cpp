@@ -220,7 +220,7 @@ void RawDict::read(EntryId from, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
     const structures::Tree entries = DictRoot::entries(step.pager(), step.root(id_));
     containers::fill_chunk(chunk, from, count, entries,
-                           [&](std::uint64_t at, auto&& visit) { return entries.scan(at, visit); });
+                           [&](std::uint64_t at, auto&& visit) { return entries.scan(at, visit, count > containers::kFewEntries); });
     chunk.version = step.version();
     step.finish();
 }

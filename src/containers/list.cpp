@@ -368,7 +368,7 @@ void RawList::clear() {
 void RawList::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
     const Tree tree = ListRoot::items(step.pager(), step.root(id_));
-    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit); });
+    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit, count > containers::kFewEntries); });
     chunk.version = step.version();
     step.finish();
 }

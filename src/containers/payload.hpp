@@ -60,6 +60,8 @@ using KeyedPayload = BasicPayload<storage::ExtentRef::kEncodedSize + structures:
 
 /// Copies entries of one leaf into a chunk until it holds `count` of them or kChunkBytes.
 inline constexpr std::size_t kChunkBytes = 64 * 1024;
+/// Who asks for no more is not expected to go on through many leaves: asking the kernel for them would take longer.
+inline constexpr std::size_t kFewEntries = 64;
 
 template <class Tree, class Scan>
 void fill_chunk(Chunk& chunk, std::uint64_t start, std::size_t count, const Tree& tree, Scan scan) {

@@ -258,7 +258,7 @@ void RawSorted::clear() {
 void RawSorted::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
     const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
-    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit); });
+    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit, count > containers::kFewEntries); });
     chunk.version = step.version();
     step.finish();
 }

@@ -102,9 +102,10 @@ public:
     void erase(Place& place) { erase_slots(place.path, place.slot, 1); }
 
     /// Calls visit(key, record) for the entries of one leaf, from the first whose rank (or id) is
-    /// not below `start`, until it returns false. Returns where to go on, nothing at the end.
+    /// not below `start`, until it returns false. Returns where to go on, nothing at the end. `on`: many leaves will
+    /// follow, and are read ahead.
     template <class Visit>
-    std::optional<std::uint64_t> scan(std::uint64_t start, Visit&& visit) const;
+    std::optional<std::uint64_t> scan(std::uint64_t start, Visit&& visit, bool on = true) const;
     /// The same towards smaller keys, from the last whose rank (or id) is below `end`.
     template <class Visit>
     std::optional<std::uint64_t> scan_back(std::uint64_t end, Visit&& visit) const;
@@ -177,12 +178,12 @@ using KeyTree = BasicTree<KeyNode>;
 
 template <class Node>
 template <class Visit>
-std::optional<std::uint64_t> BasicTree<Node>::scan(std::uint64_t start, Visit&& visit) const {
+std::optional<std::uint64_t> BasicTree<Node>::scan(std::uint64_t start, Visit&& visit, bool on) const {
     if (spine_.empty() || size() == 0) return std::nullopt;
     if (key_ != Key::id && start >= size()) return std::nullopt;
     std::uint64_t place = start;
     Path path = to(start, place);
-    spine_.read_ahead(path);
+    if (on) spine_.read_ahead(path);
     for (bool second = false;; second = true) {
         const std::byte* leaf = spine_.leaf(path.leaf);
         const unsigned n = Leaf::slots(leaf);
@@ -197,7 +198,7 @@ std::optional<std::uint64_t> BasicTree<Node>::scan(std::uint64_t start, Visit&& 
         if (key_ != Key::id) bad_count(path.leaf);
         if (second) bad_order(path.leaf);  // each leaf holds an entry, and they ascend
         if (!spine_.next_leaf(path)) return std::nullopt;
-        spine_.read_ahead(path);
+        if (on) spine_.read_ahead(path);
     }
 }
 
