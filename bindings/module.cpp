@@ -25,6 +25,7 @@ NB_MODULE(_core, module) {
     bindings::bind_list(module);
     bindings::bind_set(module);
     bindings::bind_deque(module);
+    bindings::bind_array(module);
     bindings::bind_store(module);
     bindings::bind_verify(module);
     bindings::bind_codec(module);

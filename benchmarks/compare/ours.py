@@ -8,6 +8,7 @@ from . import (
     TOGETHER,
     TRANSACTIONS,
     Adapter,
+    ArrayLoops,
     DurableAdapter,
     MappingLoops,
     QueueLoops,
@@ -75,6 +76,21 @@ class OurSet(Ours, SetLoops):
 class OurDeque(Ours, QueueLoops):
     container = "deque"
     title = collection = "EMDeque"
+
+
+@register
+class OurArray(Ours, ArrayLoops):
+    container = "array"
+    title = collection = "EMArray"
+
+    def __init__(self, settings: Settings) -> None:
+        settings.options = {**settings.options, "dtype": "i8"}
+        super().__init__(settings)
+
+    def iterate(self) -> tuple[object, object]:
+        for block in self.data.blocks():
+            block.sum()
+        return None, int(block[-1])
 
 
 @register

@@ -11,6 +11,7 @@
 // Thread safety and durability: as of a Handle.
 #pragma once
 
+#include "pyrsistence/array.hpp"
 #include "pyrsistence/deque.hpp"
 #include "pyrsistence/set.hpp"
 
@@ -41,9 +42,15 @@ public:
         return Deque<T>(*this, name, max_size);
     }
 
+    /// Throws FormatError if one that exists has items of another type.
+    template <ArrayStorable T>
+    Array<T> array(std::string_view name) {
+        return Array<T>(*this, name);
+    }
+
     struct Entry {
         std::string name;
-        std::string type;  ///< "dict", "list", "set" or "deque"
+        std::string type;  ///< "dict", "list", "set", "deque" or "array"
     };
     /// In the order of their creation. O(number of containers), as everything below.
     std::vector<Entry> containers() const;

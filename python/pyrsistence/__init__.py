@@ -9,8 +9,8 @@
 
 import collections.abc as _abc
 
-from . import _deque, _mapping, _notebook, _set, _store, _support
-from ._core import EMDeque, EMDict, EMList, EMSet, __version__
+from . import _array, _deque, _mapping, _notebook, _set, _store, _support
+from ._core import EMArray, EMDeque, EMDict, EMList, EMSet, __version__
 from ._counting import EMCounter, EMDefaultDict
 from ._errors import (
     ClosedError,
@@ -32,6 +32,7 @@ from ._verify import Report, verify
 __all__ = [
     "ClosedError",
     "CorruptionError",
+    "EMArray",
     "EMCounter",
     "EMDefaultDict",
     "EMDeque",
@@ -60,12 +61,15 @@ _support.add_methods(EMDict, _mapping.METHODS)
 _support.add_methods(EMList, {"edit": _support.edit_item})
 _support.add_methods(EMSet, _set.METHODS)
 _support.add_methods(EMDeque, _deque.METHODS)
-for _class in (EMDict, EMList, EMSet, EMDeque, Store):
+_support.add_methods(EMArray, _array.METHODS)
+for _name, _property in _array.PROPERTIES.items():
+    setattr(EMArray, _name, _property)
+for _class in (EMDict, EMList, EMSet, EMDeque, EMArray, Store):
     _class.snapshots = _store.snapshots
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
     _class.__module__ = "pyrsistence"
-del _class
+del _class, _name, _property
 _abc.MutableMapping.register(EMDict)
 _abc.MutableSequence.register(EMList)
 _abc.MutableSet.register(EMSet)

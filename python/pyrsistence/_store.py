@@ -5,11 +5,11 @@ import datetime
 import typing
 import weakref
 
-from ._core import EMDeque, EMDict, EMList, EMSet, StoreHandle
+from ._core import EMArray, EMDeque, EMDict, EMList, EMSet, StoreHandle
 from ._counting import EMCounter, EMDefaultDict, checked_factory
 from ._errors import ClosedError
 
-TYPES = {"dict": EMDict, "list": EMList, "set": EMSet, "deque": EMDeque}
+TYPES = {"dict": EMDict, "list": EMList, "set": EMSet, "deque": EMDeque, "array": EMArray}
 
 
 class Store(StoreHandle):
@@ -95,6 +95,19 @@ class Store(StoreHandle):
         ['b', 'c']
         """
         return self._handle(EMDeque, name, maxlen)
+
+    def array(self, name, dtype=None, shape=()):
+        """Open the EMArray of this name, created with this dtype and shape of an item if there is none; else as dict().
+
+        FormatError if there is one of another dtype or shape. Without a dtype nothing is created: FileNotFoundError.
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.array("samples", "f4").extend([1, 2])
+        ...     store["samples"].dtype
+        dtype('float32')
+        """
+        return self._handle(EMArray, name, None, (dtype, shape))
 
     def counter(self, name):
         """Open the EMDict of this name as an EMCounter, created if there is none; otherwise as dict().

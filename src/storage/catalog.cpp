@@ -33,6 +33,7 @@ std::string name_of(ContainerType type) {
         case ContainerType::list: return "list";
         case ContainerType::set: return "set";
         case ContainerType::deque: return "deque";
+        case ContainerType::array: return "array";
     }
     return "type " + std::to_string(int(type));
 }

@@ -22,6 +22,7 @@ enum class PageKind : std::uint8_t {
     bucket = 6,   ///< BucketTree leaf
     hash_inner = 7,
     filter = 8,   ///< TagFilter leaf
+    bytes = 10,   ///< ByteTree leaf
 };
 
 /// The first 16 bytes of every page but the meta pages, and of no extent.

@@ -254,6 +254,19 @@ Verified verify_tree(Pager& pager, const std::byte* root, Tree::Key key, Verific
     return found;
 }
 
+Verified verify_bytes(Pager& pager, const std::byte* root, std::size_t leaf_bytes, Verification& out) {
+    std::size_t before = leaf_bytes;  // in the leaf before
+    const auto leaf = [&](PageId id, const std::byte* page, const Bounds&) -> std::uint64_t {
+        const std::size_t n = storage::page_count(page);
+        if (before != leaf_bytes) out.fault(id, "a leaf of bytes behind one that is not full");
+        if (n > leaf_bytes) out.fault(id, "a leaf of bytes with more than its items take");
+        before = n;
+        return n;
+    };
+    SpineWalk<true, decltype(leaf)> walk(pager, PageKind::bytes, Keys::none, out, leaf);
+    return walk.run(root);
+}
+
 namespace {
 
 Verified verify_buckets(Pager& pager, const std::byte* root, Verification& out,

@@ -101,9 +101,12 @@ public:
         });
         for (const PageId id : map.roots) {
             Page root = read(id);
-            list<true>(*pager, root.data() + containers::kEntriesField, storage::PageKind::leaf, map.inner, map.leaves);
+            const storage::ContainerType type = storage::RootPage::type(root.data());
+            const bool array = type == storage::ContainerType::array;
+            list<true>(*pager, root.data() + containers::kEntriesField,
+                       array ? storage::PageKind::bytes : storage::PageKind::leaf, map.inner, map.leaves);
             using Root = containers::DictRoot;
-            if (containers::order_of(storage::RootPage::type(root.data())) != structures::Tree::Key::id) continue;
+            if (containers::order_of(type) != structures::Tree::Key::id) continue;
             list<false>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);
             list<false>(*pager, root.data() + Root::kDelta, storage::PageKind::bucket, map.hash_inner, map.delta);
             list<false>(*pager, root.data() + Root::kFilter, storage::PageKind::filter, map.hash_inner, map.filter);
