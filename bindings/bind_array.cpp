@@ -333,6 +333,63 @@ PyObject* scatter(PyObject* self, PyObject* args) {
     Py_RETURN_NONE;
 }
 
+// --- pages without a copy
+
+/// What an ndarray of rows has as its base: it keeps them as they are.
+struct RowsObject {
+    PyObject_HEAD
+    RawArray::Rows* rows;
+    Py_ssize_t size;
+};
+
+PyTypeObject* rows_type = nullptr;
+
+RowsObject& rows_of(PyObject* self) noexcept { return *reinterpret_cast<RowsObject*>(self); }
+
+int expose(PyObject* self, Py_buffer* view, int flags) {
+    const RowsObject& object = rows_of(self);
+    return PyBuffer_FillInfo(view, self, const_cast<std::byte*>(object.rows->bytes), object.size, 1, flags);
+}
+
+void destroy_rows(PyObject* self) {
+    PyTypeObject* type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    const std::unique_ptr<RawArray::Rows> last(rows_of(self).rows);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+int traverse_rows(PyObject* self, visitproc visit, void* arg) {
+    Py_VISIT(Py_TYPE(self));
+    return 0;
+}
+
+/// (memory of pages that begins with item `first`, items in it), or None if the page is not in the file yet.
+PyObject* pages_from(PyObject* self, PyObject* number) {
+    const unsigned long long first = PyLong_AsUnsignedLongLong(number);
+    if (PyErr_Occurred()) raise_pending();
+    std::uint64_t row_items = 0, item = 0;
+    std::optional<RawArray::Rows> rows;
+    {
+        const ArrayUse use(collection_of(self));
+        row_items = use->row_items();
+        item = use->item_size();
+        if (row_items > 0) rows = use.without_gil([&](OpenArray& array) { return array.rows(first / row_items * row_items); });
+    }
+    if (!rows) Py_RETURN_NONE;
+    const std::uint64_t full = (rows->items - 1) / row_items, last = rows->items - full * row_items;
+    const auto items = static_cast<unsigned long long>(rows->items);
+    nb::object made = own(rows_type->tp_alloc(rows_type, 0));
+    rows_of(made.ptr()).size = static_cast<Py_ssize_t>(full * RawArray::kRowBytes + last * item);
+    rows_of(made.ptr()).rows = new RawArray::Rows(std::move(*rows));
+    return Py_BuildValue("(OK)", made.ptr(), items);
+}
+
+/// Items in a page; 0 if they are larger.
+PyObject* row_items(PyObject* self, void*) {
+    return PyLong_FromUnsignedLongLong(ArrayUse(collection_of(self))->row_items());
+}
+
 /// False if it is empty.
 PyObject* pop_into(PyObject* self, PyObject* buffer) {
     const Memory out(buffer, PyBUF_WRITABLE);
@@ -440,6 +497,7 @@ std::vector<PyMethodDef> methods() {
             {"_append", guarded<&append_items>, METH_O, nullptr},
             {"_gather", guarded<&gather>, METH_VARARGS, nullptr},
             {"_scatter", guarded<&scatter>, METH_VARARGS, nullptr},
+            {"_pages", guarded<&pages_from>, METH_O, nullptr},
             {"_pop", guarded<&pop_into>, METH_O, nullptr}};
 }
 
@@ -456,7 +514,11 @@ std::vector<PyType_Slot> slots() {
 
 void bind_array(nb::module_& module) {
     array_type = make_collection_type(module, {"pyrsistence.EMArray", kClassDoc, 0, &new_collection<kArray>, slots(), methods(),
-                                               {{"_item_type", guarded<&item_type>, nullptr, nullptr, nullptr}}});
+                                               {{"_item_type", guarded<&item_type>, nullptr, nullptr, nullptr},
+                                                {"_row_items", guarded<&row_items>, nullptr, nullptr, nullptr}}});
+    rows_type = make_plain_type("pyrsistence.EMArrayPages", sizeof(RowsObject),
+                                {slot(Py_bf_getbuffer, &expose), slot(Py_tp_dealloc, &destroy_rows),
+                                 slot(Py_tp_traverse, &traverse_rows)});
 }
 
 }  // namespace pyrsistence::bindings

@@ -5,6 +5,7 @@
 // back; a transaction makes one change of them, a snapshot one state.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <span>
 
@@ -36,6 +37,21 @@ public:
     std::uint64_t read(std::uint64_t first, MutableBytes out) const;
     /// Copies the items of these indices, fastest if they ascend. False if one of them does not exist.
     bool gather(std::span<const std::uint64_t> indices, MutableBytes out) const;
+
+    /// Full pages that lie side by side, where the data file is mapped: items without copying them. Row i begins at
+    /// `bytes` + i * kRowBytes and holds row_items() items; only the last may hold fewer.
+    struct Rows {
+        std::shared_ptr<const void> pin;  ///< the bytes stay as they are while it exists
+        const std::byte* bytes = nullptr;
+        std::uint64_t items = 0;
+    };
+    static constexpr std::size_t kRowBytes = 4096;
+    /// In each page; 0 if an item takes more than a page.
+    std::uint64_t row_items() const noexcept;
+    /// The longest row of pages, up to 16 MiB, from the one on that holds item `first`, which begins it. Nothing if the
+    /// page was written since the last checkpoint and is only in memory. REQUIRES: this is a snapshot; row_items() > 0
+    /// divides `first`, which exists.
+    std::optional<Rows> rows(std::uint64_t first) const;
 
     /// Replaces one item. False if there is none.
     bool set(Rank rank, Bytes item);

@@ -204,7 +204,7 @@ def _sorted(indices):
     """(indices in order, where they were), the second None if they were in order."""
     if indices.size < 2 or bool((indices[1:] >= indices[:-1]).all()):
         return numpy.ascontiguousarray(indices), None
-    order = numpy.argsort(indices, kind="stable")
+    order = numpy.argsort(indices)
     return indices[order], order
 
 
@@ -230,6 +230,8 @@ def _scatter(self, indices, values):
     last = numpy.ones(len(ordered), bool)
     numpy.not_equal(ordered[1:], ordered[:-1], out=last[:-1])
     if not last.all():
+        if order is not None:  # a stable order takes several times as long
+            order = numpy.argsort(indices, kind="stable")
         ordered = ordered[last]
         order = numpy.flatnonzero(last) if order is None else order[last]
     for first, end in _spans(0, len(ordered), _per_block(self)):
@@ -512,6 +514,59 @@ def _blocks(self, size):
             return
 
 
+def view(self, start=0, stop=None):
+    """Iterate over the items from start to stop in read-only ndarrays that show the mapped file itself, without copying.
+
+    Each has the shape (pages, items in a page, *shape of an item): items of a page lie side by side, and pages that do
+    so in the file are one array, up to 16 MiB. They show one state, a snapshot, which is kept as long as one of them
+    lives, whatever happens to the array meanwhile, and give DLPack, the buffer protocol and everything else that
+    ndarrays have. Pages that were written since the last checkpoint() are copied instead, 256 KiB at a time, as are
+    items of more than 4080 bytes. start and stop are as in a slice.
+
+    >>> import pyrsistence
+    >>> with pyrsistence.EMArray(None, "i8") as a:
+    ...     a.extend(range(1020))
+    ...     a.checkpoint()
+    ...     [(pages.shape, int(pages.sum())) for pages in a.view()]
+    [((2, 510), 519690)]
+    """
+    start, stop, _ = slice(start, stop).indices(len(self))
+    return _view(self.snapshot(), start, stop)
+
+
+def _view(snapshot, start, stop):
+    with snapshot:
+        dtype, shape = _form(snapshot)
+        row = snapshot._row_items
+        while start < stop:
+            offset = start % row if row else 0
+            found = snapshot._pages(start)
+            if found is None:
+                end = min(stop, start + (row - offset if offset else _per_block(snapshot)))
+                pages = _read(snapshot, start, end - start)[None]
+                pages.flags.writeable = False
+            else:
+                memory, items = found
+                items = min(items - offset, stop - start)
+                pages = _rows(memory, dtype, shape, row, offset, items)
+                end = start + pages.shape[0] * pages.shape[1]
+            yield pages
+            start = end
+
+
+def _rows(memory, dtype, shape, row, offset, items):
+    """Of the items behind an offset in the first page: the rest of this page, or all full pages that follow, or the last."""
+    size = dtype.itemsize
+    strides = [size]
+    for dimension in reversed(shape):
+        strides.insert(0, strides[0] * dimension)
+    if offset or items < row:
+        rows, width = 1, min(row - offset, items)
+    else:
+        rows, width = items // row, row
+    return numpy.ndarray((rows, width, *shape), dtype, memory, offset * strides[0], (4096, *strides))
+
+
 def iterate(self):
     return itertools.chain.from_iterable(blocks(self))
 
@@ -582,7 +637,8 @@ def _operand(self, other, symbol):
 def _in_place(ufunc, symbol):
     def operation(self, other):
         part = _operand(self, other, symbol)
-        for first, end in _spans(0, len(self), _per_block(self)):
+        spans = _spans(0, len(self), _per_block(self)) if len(self) else [(0, 0)]  # nothing has a type, too
+        for first, end in spans:
             block = _read(self, first, end - first)
             getattr(numpy, ufunc)(block, part(first, end), out=block, casting="same_kind")
             self._write(first, _raw(block))
@@ -662,6 +718,7 @@ METHODS = {
     "truncate": truncate,
     "fill": fill,
     "blocks": blocks,
+    "view": view,
     "tolist": tolist,
     "copy": copy,
     "__array__": as_array,

@@ -217,6 +217,35 @@ bool RawArray::gather(std::span<const std::uint64_t> indices, MutableBytes out) 
     return true;
 }
 
+std::uint64_t RawArray::row_items() const noexcept {
+    return type_.size > ByteTree::kMostBytes ? 0 : ByteTree::kMostBytes / type_.size;
+}
+
+std::optional<RawArray::Rows> RawArray::rows(std::uint64_t first) const {
+    static_assert(kRowBytes == storage::kPageSize);
+    constexpr std::size_t kMostRows = 4096;
+    struct Pin {
+        std::shared_ptr<const storage::Snapshot> snapshot;
+        std::shared_ptr<const os::Mapping> mapping;
+    };
+    const ReadStep step = reading();
+    const ByteTree tree = ArrayRoot::items(step.pager(), step.root(id_));
+    if (!snapshot_ || first >= tree.size() / type_.size) return std::nullopt;
+    Rows rows;
+    std::size_t count = 0;
+    tree.visit_leaves(first / row_items(), [&](PageId id, Bytes bytes) {
+        const std::byte* page = step.pager().mapped(id);
+        if (page == nullptr || (count > 0 && page + ByteTree::kData != rows.bytes + count * kRowBytes)) return false;
+        if (count == 0) rows.bytes = page + ByteTree::kData;
+        rows.items += bytes.size() / type_.size;
+        return ++count < kMostRows && bytes.size() == tree.leaf_bytes();
+    });
+    step.finish();
+    if (count == 0) return std::nullopt;
+    rows.pin = std::make_shared<const Pin>(snapshot_, step.pager().mapping());
+    return rows;
+}
+
 namespace {
 
 /// In one record, or in those of a batch where a single item is too large for one.

@@ -28,7 +28,7 @@ Bytes ByteTree::rest(PageId id, std::uint64_t offset) const {
 }
 
 Bytes ByteTree::at(std::uint64_t position) const {
-    const Path path = spine_.to_rank(position);
+    const Path path = to(position);
     spine_.touch_parent(path);
     Spine<true>::prefetch(spine_.pager().read(path.leaf), {0, kData + std::min<std::size_t>(position, kMostBytes - 1)});
     return rest(path.leaf, position);
@@ -36,7 +36,7 @@ Bytes ByteTree::at(std::uint64_t position) const {
 
 void ByteTree::read(std::uint64_t position, MutableBytes out) const {
     if (out.empty()) return;
-    Path path = spine_.to_rank(position);
+    Path path = to(position);
     for (;; position = 0) {
         spine_.read_ahead(path);
         const Bytes some = rest(path.leaf, position);
@@ -51,7 +51,7 @@ void ByteTree::read(std::uint64_t position, MutableBytes out) const {
 void ByteTree::write(std::uint64_t position, Bytes bytes) {
     while (!bytes.empty()) {
         std::uint64_t offset = position;
-        Path path = spine_.to_rank(offset);
+        Path path = to(offset);
         const std::size_t count = std::min(rest(path.leaf, offset).size(), bytes.size());
         std::memcpy(spine_.writable_leaf(path) + kData + offset, bytes.data(), count);
         position += count;
@@ -64,8 +64,10 @@ template <class Put>
 void ByteTree::extend(std::uint64_t count, Put&& put) {
     while (count > 0) {
         if (spine_.empty()) spine_.plant();
-        std::uint64_t filled = size();
-        Path path = spine_.to_rank(filled);
+        const std::uint64_t all = size();
+        std::uint64_t filled = all == 0 ? 0 : all - 1;
+        Path path = to(filled);
+        if (all > 0) ++filled;
         if (filled != storage::page_count(spine_.leaf(path.leaf)) || filled > leaf_bytes_) bad_count(path.leaf);
         const bool full = filled == leaf_bytes_;
         const auto some = static_cast<std::size_t>(std::min<std::uint64_t>(count, leaf_bytes_ - (full ? 0 : filled)));
@@ -100,7 +102,7 @@ void ByteTree::append_zeros(std::uint64_t count) {
 void ByteTree::truncate_some(std::uint64_t size) {
     const std::uint64_t all = this->size();
     std::uint64_t last = all - 1;
-    Path path = spine_.to_rank(last);
+    Path path = to(last);
     const unsigned n = storage::page_count(spine_.leaf(path.leaf));
     if (last + 1 != n) bad_count(path.leaf);
     const auto gone = static_cast<std::size_t>(std::min<std::uint64_t>(all - size, n));
@@ -117,7 +119,7 @@ void ByteTree::truncate_some(std::uint64_t size) {
 
 std::uint64_t ByteTree::relocate(std::uint64_t position, PageId limit) {
     std::uint64_t offset = position;
-    Path path = spine_.to_rank(offset);
+    Path path = to(offset);
     const std::uint64_t next = position + rest(path.leaf, offset).size();
     spine_.relocate(path, limit);
     return next;

@@ -32,6 +32,8 @@ public:
 
     /// From a position to the end of its leaf. O(log n). REQUIRES: position < size().
     Bytes at(std::uint64_t position) const;
+    /// The page of the leaf of this number. Throws CorruptionError.
+    PageId leaf_page(std::uint64_t number) const { return spine_.to_leaf(number).leaf; }
     /// Copies out.size() bytes. REQUIRES: they exist.
     void get(std::uint64_t position, MutableBytes out) const {
         const Bytes some = at(position);
@@ -40,6 +42,15 @@ public:
     }
     /// The same, reading ahead.
     void read(std::uint64_t position, MutableBytes out) const;
+
+    /// Calls visit(page id, bytes) for the leaf of this number and those behind it, until it returns false.
+    template <class Visit>
+    void visit_leaves(std::uint64_t number, Visit&& visit) const {
+        Path path = spine_.to_leaf(number);
+        do {
+            spine_.read_ahead(path);
+        } while (visit(path.leaf, rest(path.leaf, 0)) && spine_.next_leaf(path));
+    }
 
     /// Replaces bytes. REQUIRES: they exist, in at most kStepLeaves + 1 leaves.
     void write(std::uint64_t position, Bytes bytes);
@@ -60,6 +71,12 @@ private:
     static const bool registered_;
     [[noreturn]] static void bad_count(PageId page);
 
+    /// The way to the leaf of a position, which becomes the offset in it.
+    Path to(std::uint64_t& position) const {
+        const std::uint64_t number = position / leaf_bytes_;
+        position -= number * leaf_bytes_;
+        return spine_.to_leaf(number);
+    }
     Bytes rest(PageId id, std::uint64_t offset) const;
     template <class Put>
     void extend(std::uint64_t count, Put&& put);

@@ -33,7 +33,7 @@ class ArrayModel:
         return len(self.data)
 
     def __iter__(self):
-        return iter(self.tolist())
+        return iter(self.data.copy())
 
     def __contains__(self, value):
         return value in self.data
@@ -175,6 +175,7 @@ def contents(container):
 
 def difference(found, expected):
     """None, or how two built-in collections differ; order counts in a dict too."""
+    expected = contents(expected) if isinstance(expected, ArrayModel) else expected
     if len(found) != len(expected):
         return f"{len(found)} entries, {len(expected)} expected"
     if isinstance(expected, set):

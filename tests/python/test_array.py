@@ -493,3 +493,61 @@ def test_a_killed_process_leaves_what_returned(tmp_path):
         expected[500:600] = 7
         same(a[...], np.append(expected + 1, 5))
         a.check()
+
+
+@pytest.mark.parametrize("item", ["u1", "f8", [("x", "f4"), ("n", "u2")], "V3000", "V5000"], ids=str)
+def test_views_show_the_file_itself(item):
+    rng = np.random.default_rng(3)
+    with EMArray(None, item) as a:
+        expected = random_array(rng, "u1", 30_000 * a.itemsize).view(a.dtype)[: 3_000_000 // a.itemsize]
+        a.extend(expected[:-7])
+        assert np.concatenate([pages.reshape(-1) for pages in a.view()]).tobytes() == expected[:-7].tobytes()
+        a.checkpoint()
+        a.extend(expected[-7:])  # the last pages are in memory only
+        n = len(a)
+        for start, stop in ((0, None), (5, 6), (1, n - 1), (n // 2, None), (-9, None), (3, 3), (9, 2), (4080, 8160), (10**9, None)):
+            parts = [pages.reshape(-1) for pages in a.view(start, stop)]
+            assert b"".join(map(bytes, parts)) == expected[start:stop].tobytes()
+        first = next(a.view())
+        assert not first.flags.writeable
+        if a.itemsize < 4080:
+            assert first.base is not None and first.strides[0] == 4096 and first.shape[1] == 4080 // a.itemsize
+            assert max(pages.shape[0] for pages in a.view()) > 50
+
+
+def test_a_view_keeps_its_state(tmp_path):
+    with EMArray(tmp_path / "a", "i8") as a:
+        a.extend(range(100_000))
+        a.checkpoint()
+        view = a.view()
+        pages = next(view)
+        copy = pages.copy()
+        a.fill(7)
+        a.checkpoint()
+        a.clear()
+        a.extend(range(5, 500_000))
+        a.checkpoint()
+        a.compact()
+        assert np.array_equal(pages, copy)
+        rest = [part.copy() for part in view]
+        assert sum(part.size for part in rest) + pages.size == 100_000
+        if hasattr(pages, "__dlpack__"):
+            assert np.array_equal(np.from_dlpack(copy), pages)
+        assert memoryview(pages).readonly
+    del view
+    assert int(pages.sum()) == int(copy.sum())  # the store stays open for it
+    del pages, rest
+    with EMArray(tmp_path / "a", mode="r") as a:
+        assert sum(int(part.sum()) for part in a.view()) == sum(range(5, 500_000))
+
+
+def test_a_view_costs_no_memory():
+    with EMArray(None, "f8", memory_limit=16 << 20) as a:
+        a.resize(4 << 20)
+        a.checkpoint()
+        tracemalloc.start()
+        try:
+            assert sum(pages.sum() for pages in a.view()) == 0
+            assert tracemalloc.get_traced_memory()[1] < (1 << 20)
+        finally:
+            tracemalloc.stop()
