@@ -15,6 +15,22 @@ using Names = pyrsistence::List<std::string>;
 using Weights = pyrsistence::Dict<double, int>;
 using Seen = pyrsistence::Set<std::string>;
 using Last = pyrsistence::Deque<int>;
+using Samples = pyrsistence::Array<float>;
+
+struct Edge {
+    std::uint64_t from;
+    std::uint32_t count[2];
+};
+
+}  // namespace
+
+template <>
+struct pyrsistence::ArrayItem<Edge> {
+    static std::string dtype() { return "[('from', '<u8'), ('count', '<u4', (2,))]"; }
+    static std::vector<std::uint64_t> shape() { return {}; }
+};
+
+namespace {
 
 void write(const std::string& directory) {
     Edges edges(directory + "/edges");
@@ -29,6 +45,10 @@ void write(const std::string& directory) {
     Last last(directory + "/last", {.max_size = 3});
     for (const char* name : {"b", "a", "b"}) seen.insert(name);
     for (int i = 0; i < 5; ++i) last.push_front(i);
+    Samples samples(directory + "/samples");
+    for (int i = 0; i < 3000; ++i) samples.push_back(static_cast<float>(i) / 2);
+    pyrsistence::Array<Edge> links(directory + "/links");
+    links.push_back({7, {1, 2}});
     edges.erase({3, -3});
     names[1] = "\xC3\xA9t\xC3\xA9";
     names.insert(0, std::string(100'000, 'x'));
@@ -44,6 +64,8 @@ void read(const std::string& directory) {
     std::cout << weights.at(1.0) << '\n';
     for (const std::string& name : Seen(directory + "/seen")) std::cout << name << '\n';
     for (const int one : Last(directory + "/last")) std::cout << one << '\n';
+    for (const float one : Samples(directory + "/samples")) std::cout << one << '\n';
+    for (const Edge& one : pyrsistence::Array<Edge>(directory + "/links")) std::cout << one.from << ' ' << one.count[1] << '\n';
 }
 
 }  // namespace

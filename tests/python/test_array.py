@@ -499,7 +499,7 @@ def test_a_killed_process_leaves_what_returned(tmp_path):
 def test_views_show_the_file_itself(item):
     rng = np.random.default_rng(3)
     with EMArray(None, item) as a:
-        expected = random_array(rng, "u1", 30_000 * a.itemsize).view(a.dtype)[: 3_000_000 // a.itemsize]
+        expected = random_array(rng, "u1", 3_000_000 // a.itemsize * a.itemsize).view(a.dtype)
         a.extend(expected[:-7])
         assert np.concatenate([pages.reshape(-1) for pages in a.view()]).tobytes() == expected[:-7].tobytes()
         a.checkpoint()

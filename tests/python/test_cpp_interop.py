@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pyrsistence import EMDeque, EMDict, EMList, EMSet
+from pyrsistence import EMArray, EMDeque, EMDict, EMList, EMSet
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "build" / "libpyrsistence.a"
@@ -44,6 +44,9 @@ def test_python_reads_what_cpp_wrote(interop, tmp_path):
         weights.check()
     with EMSet(tmp_path / "seen") as seen, EMDeque(tmp_path / "last") as last:
         assert list(seen) == ["b", "a"] and list(last) == [4, 3, 2] and last.maxlen == 3
+    with EMArray(tmp_path / "samples", "f4") as samples, EMArray(tmp_path / "links") as links:
+        assert samples.tolist() == [i / 2 for i in range(3000)]
+        assert links.dtype.names == ("from", "count") and links[0]["count"].tolist() == [1, 2]
 
 
 def test_cpp_reads_what_python_changed(interop, tmp_path):
@@ -60,6 +63,10 @@ def test_cpp_reads_what_python_changed(interop, tmp_path):
     with EMSet(tmp_path / "seen") as seen, EMDeque(tmp_path / "last") as last:
         seen ^= {"b", "c"}
         last.append(True)
+    with EMArray(tmp_path / "samples") as samples, EMArray(tmp_path / "links") as links:
+        samples.truncate(2)
+        samples += 0.25
+        links.extend([(8, (3, 4))])
     assert interop("read", tmp_path) == [
         f"1 {2**40} 7", "1 -1 -0.5",
         "été", "", "y" * 40,
@@ -67,4 +74,6 @@ def test_cpp_reads_what_python_changed(interop, tmp_path):
         "5",
         "a", "c",
         "3", "2", "1",
+        "0.25", "0.75",
+        "7 2", "8 4",
     ]  # fmt: skip
