@@ -448,7 +448,6 @@ register(
             Row("array.append", "`a.append(x)`, one by one; of a memmap `a[i] = x`", "load", load),
             Row("array.get", "`a[i]`, random places", "get", get),
             Row("array.set", "`a[i] = x`, random places", "overwrite", overwrite),
-            Row("array.slices", "`a[i:i+1000]`, for each item", "slices", slices),
             Row("array.scan", "the sum of all: by `blocks()`; of a memmap `a.sum()`", "iterate", iterate),
         ),
     )
