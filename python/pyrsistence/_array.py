@@ -332,6 +332,9 @@ def set_items(self, key, value):
             return _set_range(self, start, start + count, rest, value)
         indices, shape = numpy.arange(start, start + count * step, step, dtype=numpy.int64).astype(numpy.uint64), (count,)
     else:
+        places = numpy.asarray(first)
+        if not rest and places.dtype.kind in "iu":
+            value = _broadcast(self, _source(self, value), places.shape)  # as in NumPy, its error comes first
         indices, shape = _indices(self, first)
     if rest:
         return _set_parts(self, indices, shape, rest, value)
