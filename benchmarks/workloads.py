@@ -455,6 +455,30 @@ register(
     )
 )
 
+register(
+    Workload(
+        "array",
+        "array",
+        "array",
+        KINDS["int"],
+        (
+            Row("array.append", "`a.append(x)`, one by one; of a memmap `a[i] = x`", "load", load),
+            Row("array.get", "`a[i]`, random places", "get", get),
+            Row("array.set", "`a[i] = x`, random places", "overwrite", overwrite),
+            Row("array.scan", "the sum of all: by `blocks()`; of a memmap `a.sum()`", "iterate", iterate),
+        ),
+    )
+)
+register(
+    Workload(
+        "array-bulk",
+        "array",
+        "array",
+        KINDS["int"],
+        (Row("array.extend", "`a.extend(list)`, in bulk; of a memmap `a[i:j] = list`", "load_bulk", load),),
+    )
+)
+
 
 register(
     Workload(

@@ -17,6 +17,7 @@ namespace {
 LazyAttribute make_directory{"tempfile", "mkdtemp"};
 LazyAttribute decode_path{"os", "fsdecode"};
 LazyAttribute make_info{"pyrsistence._support", "Info"};
+LazyAttribute parse_item_type{"pyrsistence._array", "item_type"};
 LazyAttribute running_loop{"asyncio.events", "_get_running_loop"};
 LazyAttribute running_task{"asyncio.tasks", "current_task"};
 
@@ -151,6 +152,7 @@ Collection::~Collection() { finish(); }
 
 void Collection::init(PyObject* args, PyObject* kwargs) {
     // A store has no name in itself.
+    if (kind_.has_item_type) return init_array(args, kwargs);
     const char* names[] = {"dirname", "pickler", "unpickler", "mode", "allow_pickle", "memory_limit", "at",
                            kind_.open_in ? "name" : nullptr, kind_.has_max_size ? "maxlen" : nullptr, nullptr};
     PyObject *dirname, *pickler = Py_None, *unpickler = Py_None, *mode = nullptr, *memory_limit = Py_None;
@@ -168,6 +170,22 @@ void Collection::init(PyObject* args, PyObject* kwargs) {
     set_memory_limit(memory_limit);
     set_max_size(max_size);
     set_serializer(nb::borrow(pickler), nb::borrow(unpickler), allow_pickle != 0);
+    open_at(choose_place(dirname, options_.mode));
+}
+
+void Collection::init_array(PyObject* args, PyObject* kwargs) {
+    static const char* names[] = {"dirname", "dtype", "shape", "mode", "memory_limit", "at", "name", nullptr};
+    PyObject *dirname, *dtype = Py_None, *shape = nullptr, *mode = nullptr, *memory_limit = Py_None;
+    PyObject *at = Py_None, *name = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|OO$OOOO:EMArray", const_cast<char**>(names), &dirname, &dtype, &shape,
+                                     &mode, &memory_limit, &at, &name)) {
+        raise_pending();
+    }
+    require_closed();
+    options_.item_type = item_type_of(dtype, shape);
+    options_.mode = mode ? parse_mode(mode) : Mode::append;
+    set_name(name, at);
+    set_memory_limit(memory_limit);
     open_at(choose_place(dirname, options_.mode));
 }
 
@@ -231,6 +249,23 @@ void Collection::set_max_size(PyObject* limit) {
     if (size == -1 && PyErr_Occurred()) raise_pending();
     if (size < 0) raise(PyExc_ValueError, "maxlen must be non-negative, not " + std::to_string(size));
     options_.max_size = static_cast<std::uint64_t>(size);
+}
+
+/// Nothing if dtype is None. `shape` may be null. Runs user code.
+std::optional<ItemType> Collection::item_type_of(PyObject* dtype, PyObject* shape) {
+    const nb::object parts = parse_item_type(nb::handle(dtype), shape ? nb::borrow(shape) : own(PyTuple_New(0)));
+    if (parts.is_none()) return std::nullopt;
+    ItemType type;
+    PyObject *text, *dimensions;
+    unsigned long long size;
+    if (!PyArg_ParseTuple(parts.ptr(), "KUO!", &size, &text, &PyTuple_Type, &dimensions)) raise_pending();
+    type.size = size;
+    type.dtype = text_of(text);
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(dimensions); ++i) {
+        type.shape.push_back(PyLong_AsUnsignedLongLong(PyTuple_GET_ITEM(dimensions, i)));
+        if (PyErr_Occurred()) raise_pending();
+    }
+    return type;
 }
 
 void Collection::set_name(PyObject* name, PyObject* at) {
@@ -307,12 +342,16 @@ void Collection::inherit(const Collection& other) {
     options_.mode = reopening(options_.mode);
 }
 
-void Collection::open_in(const Collection& where, const std::string& name, PyObject* max_size) {
+void Collection::open_in(const Collection& where, const std::string& name, PyObject* max_size, PyObject* item_type) {
     require_closed();
+    PyObject *dtype = Py_None, *shape = nullptr;
+    if (item_type != Py_None && !PyArg_ParseTuple(item_type, "OO", &dtype, &shape)) raise_pending();
+    std::optional<ItemType> type = kind_.has_item_type ? item_type_of(dtype, shape) : std::nullopt;
     const Use<Handle> engine(where);
     inherit(where);
     options_.name = name;
     set_max_size(max_size);
+    options_.item_type = std::move(type);
     dependent_ = true;
     frozen_ = where.frozen_;
     take([&] { return kind_.open_in(*engine, options_); });
@@ -490,11 +529,11 @@ PyObject* snapshot(PyObject* self, PyObject*) {
 
 /// A class method: a container of a store that is open.
 PyObject* open_in(PyObject* type, PyObject* args) {
-    PyObject *store, *name, *max_size = Py_None;
-    if (!PyArg_ParseTuple(args, "OU|O:_open_in", &store, &name, &max_size)) raise_pending();
+    PyObject *store, *name, *max_size = Py_None, *item_type = Py_None;
+    if (!PyArg_ParseTuple(args, "OU|OO:_open_in", &store, &name, &max_size, &item_type)) raise_pending();
     auto* const made_of = reinterpret_cast<PyTypeObject*>(type);
     nb::object made = own(made_of->tp_new(made_of, nullptr, nullptr));
-    collection_of(made.ptr()).open_in(collection_of(store), text_of(name), max_size);
+    collection_of(made.ptr()).open_in(collection_of(store), text_of(name), max_size, item_type);
     return made.release().ptr();
 }
 

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,6 +59,7 @@ struct Kind {
     PyTypeObject** type;  ///< the class itself
     bool has_max_size = false;
     bool repeats_keys = false;  ///< of a sorted container
+    bool has_item_type = false;  ///< dtype and shape instead of picklers
 };
 
 /// The kind whose engine is a Raw, made as one of the type that is given, if any.
@@ -90,8 +92,9 @@ public:
     void init(PyObject* args, PyObject* kwargs);
     /// Opens a closed object again, or one that never was open; RuntimeError if it is open.
     void open(PyObject* dirname);
-    /// Opens a container of a store that is open. `max_size`: None or, for a deque, an int.
-    void open_in(const Collection& where, const std::string& name, PyObject* max_size);
+    /// Opens a container of a store that is open. `max_size`: None or, for a deque, an int. `item_type`: None or, for an
+    /// array, the pair of its dtype and shape.
+    void open_in(const Collection& where, const std::string& name, PyObject* max_size, PyObject* item_type);
     /// Opens the present state of another object of the same kind.
     void open_snapshot(const Collection& live);
     /// Waits for native calls of other threads. Harmless when repeated.
@@ -119,11 +122,13 @@ public:
 private:
     struct Place;
 
+    void init_array(PyObject* args, PyObject* kwargs);
     [[noreturn]] void throw_closed() const;
     void require_closed() const;
     void set_serializer(nb::object pickler, nb::object unpickler, bool allow_pickle);
     void set_memory_limit(PyObject* limit);
     void set_max_size(PyObject* limit);
+    static std::optional<ItemType> item_type_of(PyObject* dtype, PyObject* shape);
     static Place choose_place(PyObject* dirname, Mode mode);
     void open_at(const Place& place);
     /// Makes what `make` returns this object's engine.
@@ -276,6 +281,7 @@ void bind_set(nb::module_& module);
 void bind_deque(nb::module_& module);
 void bind_sorted(nb::module_& module);
 void bind_multi_dict(nb::module_& module);
+void bind_array(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);

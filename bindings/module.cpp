@@ -27,6 +27,7 @@ NB_MODULE(_core, module) {
     bindings::bind_deque(module);
     bindings::bind_sorted(module);
     bindings::bind_multi_dict(module);
+    bindings::bind_array(module);
     bindings::bind_store(module);
     bindings::bind_verify(module);
     bindings::bind_codec(module);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shadow memory: one byte of flags for every byte of an address space, one EMList per range.
+"""Shadow memory: one byte of flags for every byte of an address space, one EMArray per range.
 
 Run on its own, it shadows the executable and read-only mappings of the running Python interpreter, marks the
 bytes that are printable text, forgets everything, opens the directory again and queries it.
@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pyrsistence import EMList
+import numpy
 
-CHUNK = 1 << 20  # elements moved at a time: bounds the memory of a call, whatever the size of the range
+from pyrsistence import EMArray
+
+CHUNK = 1 << 20  # bytes moved at a time: bounds the memory of a call, whatever the size of the range
 
 TEXT = 1
 LONG = 2
@@ -24,11 +26,11 @@ class ShadowMemory:
 
     def __init__(self, directory: str | Path, mode: str = "a") -> None:
         self.directory = Path(directory)
-        self.ranges: dict[tuple[int, int], EMList] = {}
+        self.ranges: dict[tuple[int, int], EMArray] = {}
         self._mode = mode
         for path in sorted(self.directory.glob("0x*-0x*")):
             start, end = (int(bound, 16) for bound in path.name.split("-"))
-            self.ranges[start, end] = EMList(path, mode=mode)
+            self.ranges[start, end] = EMArray(path, mode=mode)
 
     def add(self, start: int, end: int) -> None:
         """Adds the range `[start, end)`, with every flag clear."""
@@ -36,44 +38,41 @@ class ShadowMemory:
             if start < high and low < end:
                 raise ValueError(f"{start:#x}-{end:#x} overlaps {low:#x}-{high:#x}")
         self.directory.mkdir(parents=True, exist_ok=True)
-        flags = EMList(self.directory / f"{start:#x}-{end:#x}", mode="w")
-        while len(flags) < end - start:
-            flags.extend(bytes(min(CHUNK, end - start - len(flags))))
+        flags = EMArray(self.directory / f"{start:#x}-{end:#x}", "u1", mode="w")
+        flags.resize(end - start)
         self.ranges[start, end] = flags
 
     def set(self, start: int, end: int, flag: int) -> None:
         """Sets `flag` on every shadowed byte of `[start, end)`."""
         for flags, low, high in self._pieces(start, end):
-            flags[low:high] = [old | flag for old in flags[low:high]]
+            flags[low:high] = flags[low:high] | numpy.uint8(flag)
 
     def clear(self, start: int, end: int, flag: int) -> None:
         """Clears `flag` on every shadowed byte of `[start, end)`."""
         for flags, low, high in self._pieces(start, end):
-            flags[low:high] = [old & ~flag for old in flags[low:high]]
+            flags[low:high] = flags[low:high] & ~numpy.uint8(flag)
 
     def __getitem__(self, address: int) -> int:
         for (start, end), flags in self.ranges.items():
             if start <= address < end:
-                return flags[address - start]
+                return int(flags[address - start])
         raise KeyError(f"no range holds {address:#x}")
 
     def count(self, flag: int) -> int:
         """The number of bytes that have `flag`, in all ranges."""
-        table = bytes(1 if value & flag else 0 for value in range(256))
         return sum(
-            bytes(flags[low:high]).translate(table).count(1)
-            for start, end in self.ranges
-            for flags, low, high in self._pieces(start, end)
+            int(numpy.count_nonzero(block & numpy.uint8(flag)))
+            for flags in self.ranges.values()
+            for block in flags.blocks(CHUNK)
         )
 
     def next(self, address: int, flag: int) -> int | None:
         """The lowest address from `address` on that has `flag`, or None."""
-        table = bytes(1 if value & flag else 0 for value in range(256))
         for start, end in sorted(self.ranges):
             for flags, low, high in self._pieces(max(start, address), end):
-                found = bytes(flags[low:high]).translate(table).find(1)
-                if found >= 0:
-                    return start + low + found
+                found = numpy.flatnonzero(flags[low:high] & numpy.uint8(flag))
+                if len(found):
+                    return start + low + int(found[0])
         return None
 
     def sync(self) -> None:
@@ -91,8 +90,8 @@ class ShadowMemory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _pieces(self, start: int, end: int) -> Iterator[tuple[EMList, int, int]]:
-        """The parts of `[start, end)` that are shadowed: list, first and last index, at most CHUNK apart."""
+    def _pieces(self, start: int, end: int) -> Iterator[tuple[EMArray, int, int]]:
+        """The parts of `[start, end)` that are shadowed: array, first and last index, at most CHUNK apart."""
         for (low, high), flags in self.ranges.items():
             first, last = max(start, low) - low, min(end, high) - low
             for index in range(first, last, CHUNK):

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t kChunk = 100;       ///< entries
 constexpr std::size_t kLookups = 300;     ///< of each container
 constexpr std::uint64_t kMostSteps = std::uint64_t{1} << 22;  ///< more entries than an image can hold
+constexpr std::size_t kMostItem = 1 << 20;  ///< bytes of an array's item
 constexpr std::uint64_t kMemory = 4 << 20;
 
 using Entry = std::pair<std::uint64_t, std::string>;
@@ -74,6 +75,8 @@ private:
     std::vector<Entry> both_ways(const Container& container);
     void change_dict(Store& store, const std::string& name, DictType type);
     void change_list(Store& store, const std::string& name, ListType type);
+    void array(const Store& store, const std::string& name);
+    void change_array(Store& store, const std::string& name);
     void change_store(Store& store);
 
     const fs::path path_, scratch_;
@@ -100,6 +103,7 @@ void Walk::contents(const Store& store) {
     for (const Store::Entry& entry : store.containers()) {
         if (const auto type = dict_type(entry)) attempt("a dict", [&] { dict(store, entry.name, *type); });
         if (const auto type = list_type(entry)) attempt("a list", [&] { list(store, entry.name, *type); });
+        if (entry.type == "array") attempt("an array", [&] { array(store, entry.name); });
     }
 }
 
@@ -147,6 +151,32 @@ std::vector<Entry> Walk::both_ways(const Container& container) {
     std::reverse(back.begin(), back.end());
     require(all == back, "backward iteration differs");
     return all;
+}
+
+void Walk::array(const Store& store, const std::string& name) {
+    const RawArray array(store, name);
+    if (array.item_size() > kMostItem) return;
+    const std::uint64_t size = array.size();
+    std::vector<std::byte> items(std::min(size, kMostSteps / array.item_size()) * array.item_size());
+    attempt("reading an array", [&] {
+        require(array.read(0, items) * array.item_size() == items.size(), "an array has not as many items as size() says");
+    });
+    std::vector<std::byte> item(array.item_size());
+    for (const std::uint64_t at : {std::uint64_t{0}, size / 2, size - 1}) {
+        attempt("an item", [&] { require(array.get(at, item) == (at < size), "an item is not there"); });
+    }
+    if (array.row_items() > 0) attempt("pages", [&] { (void)array.snapshot().rows(0); });
+}
+
+void Walk::change_array(Store& store, const std::string& name) {
+    RawArray array(store, name);
+    if (array.item_size() > kMostItem) return;
+    const std::vector<std::byte> item(array.item_size(), std::byte{7});
+    attempt("appending", [&] { array.append(item); });
+    attempt("replacing", [&] { (void)array.set(0, item); });
+    attempt("scattering", [&] { (void)array.scatter(std::vector<std::uint64_t>{0}, item); });
+    attempt("shortening", [&] { array.resize(array.size() / 2); });
+    attempt("lengthening", [&] { array.resize(array.size() + 3); });
 }
 
 void Walk::dict(const Store& store, const std::string& name, DictType type) {
@@ -258,11 +288,13 @@ void Walk::change_store(Store& store) {
         RawList(store, "fuzz-list").append(Fresh(1, 10).value());
         RawDict(store, "fuzz-set", DictType::set).set(Fresh(1, 10).entry());
         RawList(store, "fuzz-deque", ListType::deque, 3).append(Fresh(1, 10).value());
+        RawArray(store, "fuzz-array", ItemType{8, "<f8", {}}).resize(1000);
         store.rename("fuzz-list", "fuzz-list-2");
     });
     for (const Store::Entry& entry : store.containers()) {
         if (const auto type = dict_type(entry)) attempt("changing a dict", [&] { change_dict(store, entry.name, *type); });
         if (const auto type = list_type(entry)) attempt("changing a list", [&] { change_list(store, entry.name, *type); });
+        if (entry.type == "array") attempt("changing an array", [&] { change_array(store, entry.name); });
     }
     attempt("a transaction", [&] {
         Transaction transaction(store, false);

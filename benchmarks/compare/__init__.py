@@ -46,7 +46,7 @@ class Adapter:
     """One side of a comparison. What it does not override it does not offer, and has no figure for."""
 
     side: str  # the name on the command line
-    container: str  # "dict", "list", "set", "deque", "sorted dict", "priority queue" or one of the durable ones
+    container: str  # "dict", "list", "set", "deque", "sorted dict", "priority queue", "array" or one of the durable ones
     title: str  # heading of its column
     requires: str | None = None  # module to import; None: nothing beyond the standard library
     package: str | None = None  # what pip installs for that, if it is called otherwise
@@ -432,6 +432,19 @@ class HeapLoops(Adapter):
         for _ in places:
             taken = pop()
         return taken
+
+
+class ArrayLoops(SequenceLoops):
+    """For what behaves as an ndarray of ints: `self.data`."""
+
+    def get(self, keys: list) -> Any:
+        data = self.data
+        for key in keys:
+            value = data[key]
+        return int(value)
+
+    def value(self, key: Any) -> Any:
+        return int(self.data[key])
 
 
 _adapters: dict[tuple[str, str], type[Adapter]] = {}

@@ -8,6 +8,7 @@ from . import (
     TOGETHER,
     TRANSACTIONS,
     Adapter,
+    ArrayLoops,
     DurableAdapter,
     HeapLoops,
     MappingLoops,
@@ -99,6 +100,21 @@ class OurPriorityQueue(Ours, HeapLoops):
 
     def __len__(self) -> int:
         return len(self.data)
+
+
+@register
+class OurArray(Ours, ArrayLoops):
+    container = "array"
+    title = collection = "EMArray"
+
+    def __init__(self, settings: Settings) -> None:
+        settings.options = {**settings.options, "dtype": "i8"}
+        super().__init__(settings)
+
+    def iterate(self) -> tuple[object, object]:
+        for block in self.data.blocks():
+            block.sum()
+        return None, int(block[-1])
 
 
 @register

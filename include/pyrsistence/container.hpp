@@ -48,10 +48,14 @@ public:
 protected:
     /// Gives a new container what it is to have from the beginning.
     using Prepare = std::function<void(storage::WriteStep&, std::uint32_t id)>;
+    /// What to do about one that does not exist.
+    enum class Missing { create, refuse };
     /// Opens or creates the container Options::name in a store.
-    Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare = {});
+    Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare = {},
+              Missing missing = Missing::create);
     /// Opens or creates a container in a store that is open, or in a snapshot of it.
-    Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare = {});
+    Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare = {},
+              Missing missing = Missing::create);
     Container(const Container& live, Time time);
 
     storage::ReadStep reading() const;

@@ -41,6 +41,15 @@ enum class Mode {
     exclusive,   ///< "x": must not exist
 };
 
+/// What the items of an array are: elements of a NumPy dtype, one or a block of them.
+struct ItemType {
+    std::uint64_t size = 0;  ///< of an item, in bytes
+    std::string dtype = {};  ///< of its elements: "<f8"; of a struct "[('x', '<f4'), ('n', '<u8')]", as in .npy files
+    std::vector<std::uint64_t> shape = {};  ///< of a block; empty: an item is one element
+
+    bool operator==(const ItemType&) const = default;
+};
+
 struct Options {
     Mode mode = Mode::append;
     std::uint64_t memory_limit = 0;  ///< bytes; 0: a quarter of the memory the process may use
@@ -48,6 +57,7 @@ struct Options {
     std::string name = {};           ///< of the container, in a store of several
     std::string at = {};             ///< a named snapshot to read; implies Mode::read
     std::optional<std::uint64_t> max_size = {};  ///< of a new deque, which keeps it; an older one must have the same
+    std::optional<ItemType> item_type = {};      ///< likewise of an array; a new one needs it
 };
 
 struct Info {

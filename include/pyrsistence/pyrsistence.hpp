@@ -2,6 +2,7 @@
 // what it promises and for its rules about threads.
 #pragma once
 
+#include "pyrsistence/array.hpp"
 #include "pyrsistence/codec.hpp"
 #include "pyrsistence/container.hpp"
 #include "pyrsistence/deque.hpp"

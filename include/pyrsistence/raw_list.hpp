@@ -6,27 +6,9 @@
 #include <span>
 
 #include "pyrsistence/container.hpp"
+#include "pyrsistence/rank.hpp"
 
 namespace pyrsistence {
-
-/// A place in a list, counted from the front, or from the end as it is when the operation happens.
-struct Rank {
-    std::uint64_t number;
-    bool from_end = false;
-
-    constexpr Rank(std::uint64_t number) : number(number) {}
-    /// 1 is the last item.
-    static constexpr Rank end_minus(std::uint64_t number) {
-        Rank rank(number);
-        rank.from_end = true;
-        return rank;
-    }
-    /// From the front of a list of `size` items; `otherwise` if it lies before the first one.
-    constexpr std::uint64_t in(std::uint64_t size, std::uint64_t otherwise = UINT64_MAX) const {
-        if (!from_end) return number;
-        return number <= size ? size - number : otherwise;
-    }
-};
 
 /// What a RawList is in its store. A deque is a list that may have a limit: when it is full, a new item at one end
 /// pushes out the item at the other.

@@ -11,6 +11,7 @@
 // Thread safety and durability: as of a Handle.
 #pragma once
 
+#include "pyrsistence/array.hpp"
 #include "pyrsistence/deque.hpp"
 #include "pyrsistence/priority_queue.hpp"
 #include "pyrsistence/set.hpp"
@@ -55,10 +56,15 @@ public:
     PriorityQueue<T, P> priority_queue(std::string_view name) {
         return PriorityQueue<T, P>(*this, name);
     }
+    /// Throws FormatError if one that exists has items of another type.
+    template <ArrayStorable T>
+    Array<T> array(std::string_view name) {
+        return Array<T>(*this, name);
+    }
 
     struct Entry {
         std::string name;
-        std::string type;  ///< "dict", "list", "set", "deque", "sorted dict", "sorted set" or "priority queue"
+        std::string type;  ///< "dict", "list", "set", "deque", "sorted dict", "sorted set", "priority queue", "multi-dict" or "array"
     };
     /// In the order of their creation. O(number of containers), as everything below.
     std::vector<Entry> containers() const;

@@ -9,8 +9,9 @@
 
 import collections.abc as _abc
 
-from . import _deque, _mapping, _notebook, _set, _sorted, _store, _support
+from . import _array, _deque, _mapping, _notebook, _set, _sorted, _store, _support
 from ._core import (
+    EMArray,
     EMDeque,
     EMDict,
     EMList,
@@ -43,6 +44,7 @@ from ._verify import Report, verify
 __all__ = [
     "ClosedError",
     "CorruptionError",
+    "EMArray",
     "EMCounter",
     "EMDefaultDict",
     "EMDeque",
@@ -81,12 +83,15 @@ _support.add_methods(EMSortedSet, _sorted.SET_METHODS)
 _support.add_methods(EMPriorityQueue, _sorted.QUEUE_METHODS)
 _support.add_methods(EMMultiDict, _sorted.MULTI_DICT_METHODS)
 EMSortedDict.bisect, EMSortedSet.bisect = EMSortedDict.bisect_right, EMSortedSet.bisect_right
-for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict, Store):
+_support.add_methods(EMArray, _array.METHODS)
+for _name, _property in _array.PROPERTIES.items():
+    setattr(EMArray, _name, _property)
+for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict, EMArray, Store):
     _class.snapshots = _store.snapshots
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
     _class.__module__ = "pyrsistence"
-del _class
+del _class, _name, _property
 _abc.MutableMapping.register(EMDict)
 _abc.MutableSequence.register(EMList)
 _abc.MutableSet.register(EMSet)

@@ -5,7 +5,7 @@ import datetime
 import typing
 import weakref
 
-from ._core import EMDeque, EMDict, EMList, EMMultiDict, EMPriorityQueue, EMSet, EMSortedDict, EMSortedSet, StoreHandle
+from ._core import EMArray, EMDeque, EMDict, EMList, EMMultiDict, EMPriorityQueue, EMSet, EMSortedDict, EMSortedSet, StoreHandle
 from ._counting import EMCounter, EMDefaultDict, checked_factory
 from ._errors import ClosedError
 
@@ -18,6 +18,7 @@ TYPES = {
     "sorted set": EMSortedSet,
     "priority queue": EMPriorityQueue,
     "multi-dict": EMMultiDict,
+    "array": EMArray,
 }
 
 
@@ -148,6 +149,19 @@ class Store(StoreHandle):
         [4198400]
         """
         return self._handle(EMMultiDict, name)
+
+    def array(self, name, dtype=None, shape=()):
+        """Open the EMArray of this name, created with this dtype and shape of an item if there is none; else as dict().
+
+        FormatError if there is one of another dtype or shape. Without a dtype nothing is created: FileNotFoundError.
+
+        >>> import pyrsistence
+        >>> with pyrsistence.Store(None) as store:
+        ...     store.array("samples", "f4").extend([1, 2])
+        ...     store["samples"].dtype
+        dtype('float32')
+        """
+        return self._handle(EMArray, name, None, (dtype, shape))
 
     def counter(self, name):
         """Open the EMDict of this name as an EMCounter, created if there is none; otherwise as dict().

@@ -11,14 +11,15 @@ storage::ContainerType type_of(std::uint8_t type) { return static_cast<storage::
 
 }  // namespace
 
-Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare)
+Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare,
+                     Missing missing)
     : Handle(path, options), name_(options.name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_, snapshot_.get(), prepare);
+    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create, snapshot_.get(), prepare);
 }
 
-Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare)
+Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare, Missing missing)
     : Handle(where, Time::same), name_(name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_, snapshot_.get(), prepare);
+    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create, snapshot_.get(), prepare);
 }
 
 Container::Container(const Container& live, Time time) : Handle(live, time), id_(live.id_), name_(live.name_) {}
@@ -27,8 +28,7 @@ storage::ReadStep Container::reading() const { return storage::ReadStep(store(),
 
 std::uint64_t Container::size() const {
     const storage::ReadStep step = reading();
-    const std::byte* root = step.root(id_) + containers::kEntriesField;
-    return structures::Tree(step.pager(), root, structures::TreeOrder::rank).size();
+    return containers::entries_in(step.pager(), step.root(id_));
 }
 
 Info Container::info() const {

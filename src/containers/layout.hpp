@@ -1,17 +1,20 @@
 // The fields of the containers' root pages (docs/format.md, "Root pages").
 #pragma once
 
+#include "containers/item_type.hpp"
 #include "storage/store.hpp"
+#include "structures/byte_tree.hpp"
 #include "structures/hash_index.hpp"
 #include "structures/tree.hpp"
 
 namespace pyrsistence::containers {
 
-/// Every container keeps its entries in a Tree whose RootField is the first field.
+/// Every container keeps its entries in a tree whose RootField is the first field: a Tree, or that of an array, which
+/// counts bytes, a ByteTree.
 inline constexpr std::size_t kEntriesField = storage::RootPage::kFields;
 
 /// How the tree of a type is ordered: by id it has the fields of DictRoot, by rank those of ListRoot, by key those of
-/// SortedRoot. Nothing if there is no such type.
+/// SortedRoot. Nothing if there is no such type, or it has no Tree.
 inline std::optional<structures::TreeOrder> order_of(storage::ContainerType type) {
     switch (type) {
         case storage::ContainerType::dict:
@@ -22,6 +25,7 @@ inline std::optional<structures::TreeOrder> order_of(storage::ContainerType type
         case storage::ContainerType::sorted_set:
         case storage::ContainerType::priority_queue:
         case storage::ContainerType::multi_dict: return structures::TreeOrder::key;
+        case storage::ContainerType::array: break;
     }
     return std::nullopt;
 }
@@ -86,6 +90,32 @@ struct SortedRoot {
         return {pager, root + kEntriesField, structures::TreeOrder::key};
     }
 };
+
+struct ArrayRoot {
+    static constexpr std::size_t kItems = kEntriesField;
+    static constexpr std::size_t kType = kItems + structures::RootField::kSize;  ///< an encoded ItemType
+    static_assert(kType + kMostTypeBytes == storage::RootPage::kNameSize);
+
+    static Bytes type(const std::byte* root) { return {root + kType, kMostTypeBytes}; }
+    static void set_type(std::byte* root, Bytes type) {
+        std::memset(root + kType, 0, kMostTypeBytes);
+        std::memcpy(root + kType, type.data(), type.size());
+    }
+    /// Throws CorruptionError if the size of the items is damaged.
+    template <class Root>
+    static structures::ByteTree items(storage::Pager& pager, Root* root) {
+        return {pager, root + kItems, structures::ByteTree::leaf_bytes(decode_item_size(type(root)))};
+    }
+};
+
+/// Number of entries of a container of any type. Throws CorruptionError if there is no room for so many.
+inline std::uint64_t entries_in(storage::Pager& pager, const std::byte* root) {
+    if (storage::RootPage::type(root) != storage::ContainerType::array) {
+        return structures::Tree(pager, root + kEntriesField, structures::TreeOrder::rank).size();
+    }
+    const std::uint64_t item_size = decode_item_size(ArrayRoot::type(root));
+    return structures::ByteTree(pager, root + kEntriesField, structures::ByteTree::leaf_bytes(item_size)).size() / item_size;
+}
 
 /// Moves a container's pages and extents from `limit` on to places before it, in steps of its own.
 void relocate(storage::Store& store, ContainerId id, PageId limit, const Progress& progress);

@@ -30,6 +30,13 @@ enum class SortedOp : std::uint8_t {
     clear = 20,
 };
 
+enum class ArrayOp : std::uint8_t {
+    write = 16,   ///< u64 position of the first byte, bytes
+    append = 17,  ///< bytes
+    resize = 18,  ///< u64 bytes in all: new ones are zero
+    type = 19,    ///< of the items, encoded
+};
+
 template <class ContainerOp>
 storage::RecordHeader record_header(ContainerOp op, ContainerId id, const storage::ExtentRef* extent = nullptr) {
     return storage::RecordHeader(static_cast<storage::Op>(op), id, extent);

@@ -58,6 +58,21 @@ void relocate_entries(storage::Store& store, ContainerId id, PageId limit, const
     }
 }
 
+void relocate_array(storage::Store& store, ContainerId id, PageId limit, const Progress& progress) {
+    for (std::uint64_t at = 0, size = 1, item = 1; at < size;) {
+        {
+            storage::WriteStep step(store);
+            std::byte* root = step.change(id);
+            item = decode_item_size(ArrayRoot::type(root));
+            structures::ByteTree tree = ArrayRoot::items(step.pager(), root);
+            size = tree.size();
+            for (unsigned i = 0; i < kLeavesPerStep && at < size; ++i) at = tree.relocate(at, limit);
+            step.commit_moved();
+        }
+        if (progress) progress(std::min(at, size) / item, size / item);
+    }
+}
+
 void relocate_index(storage::Store& store, ContainerId id, PageId limit) {
     for (std::optional<std::uint64_t> place = 0; place;) {
         storage::WriteStep step(store);
@@ -73,12 +88,13 @@ void relocate_index(storage::Store& store, ContainerId id, PageId limit) {
 
 void relocate(storage::Store& store, ContainerId id, PageId limit, const Progress& progress) {
     try {
-        relocate_entries(store, id, limit, progress);
-        const auto order = [&] {
+        const auto type = [&] {
             const storage::ReadStep step(store);
-            return order_of(storage::RootPage::type(step.root(id)));
+            return storage::RootPage::type(step.root(id));
         }();
-        if (order == structures::TreeOrder::id) relocate_index(store, id, limit);
+        if (type == storage::ContainerType::array) return relocate_array(store, id, limit, progress);
+        relocate_entries(store, id, limit, progress);
+        if (order_of(type) == structures::TreeOrder::id) relocate_index(store, id, limit);
     } catch (const ClosedError&) {
         (void)storage::ReadStep(store);  // closed; else only the container was removed meanwhile
     }

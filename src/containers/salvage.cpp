@@ -6,6 +6,7 @@
 
 #include "codec/hash.hpp"
 #include "codec/item.hpp"
+#include "containers/array_steps.hpp"
 #include "containers/dict_steps.hpp"
 #include "containers/records.hpp"
 #include "containers/verify.hpp"
@@ -32,12 +33,18 @@ constexpr std::size_t kMostLateBytes = std::size_t{64} << 20;
 constexpr std::size_t kMostVersions = 4;             ///< of a container that was found, to choose from
 constexpr EntryId kMostId = EntryId{1} << 47;        ///< more are not kept as they are
 
-bool known(ContainerType type) { return order_of(type).has_value(); }
+bool known(ContainerType type) { return order_of(type) || type == ContainerType::array; }
 bool is_list(ContainerType type) { return order_of(type) == TreeOrder::rank; }
 bool is_sorted(ContainerType type) { return order_of(type) == TreeOrder::key; }
 
 std::string called(std::string_view name) {
     return name.empty() ? "the container" : "container '" + std::string(name) + "'";
+}
+
+/// Finds the faults of a container without keeping what it holds.
+void look_at(Pager& pager, const std::byte* root, std::uint64_t hash_seed, Verification& out) {
+    if (RootPage::type(root) == ContainerType::array) return verify_container(pager, root, hash_seed, out);
+    structures::verify_tree(pager, root + kEntriesField, *order_of(RootPage::type(root)), out, [](std::uint64_t, Bytes) {});
 }
 
 structures::Verified visit_entries(Pager& pager, const std::byte* root, Verification& out, const VisitEntry& visit) {
@@ -106,6 +113,7 @@ void Salvage::copy(Pager& from, const CatalogRoot& catalog) {
 
 void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root, Verification& out) {
     const ContainerType type = RootPage::type(root);
+    if (type == ContainerType::array) return copy_array(from, id, root);
     Copied* const target = begin(id, type, RootPage::name(root), is_list(type) ? ListRoot::limit(root) : std::nullopt);
     if (target == nullptr) return;
     std::uint64_t taken = 0;
@@ -120,18 +128,60 @@ void Salvage::copy_container(Pager& from, ContainerId id, const std::byte* root,
     if (!target->complete) leave_out("entries of " + called(target->name) + " that cannot be read");
 }
 
-/// Null if there is no such type.
+/// What cannot be read becomes zeros, so that all else keeps its place.
+void Salvage::copy_array(Pager& from, ContainerId id, const std::byte* root) {
+    const std::string_view name = RootPage::name(root);
+    std::uint64_t lost = 0, size = 0;
+    Copied* target = nullptr;
+    try {
+        target = begin_array(id, name, decode_item_type(ArrayRoot::type(root)));
+        if (target == nullptr) return;
+        const structures::ByteTree tree = ArrayRoot::items(from, root);
+        size = tree.size();
+        std::vector<std::byte> part;
+        const std::uint64_t item = target->array->item_size();
+        for (std::uint64_t at = 0; at + item <= size; at += part.size()) {
+            part.resize(std::min<std::uint64_t>(std::max<std::uint64_t>(tree.leaf_bytes() / item, 1) * item, (size - at) / item * item));
+            try {
+                tree.read(at, part);
+            } catch (const CorruptionError&) {
+                std::ranges::fill(part, std::byte{0});
+                lost += part.size() / item;
+            }
+            target->array->append(part);
+            if (progress_) progress_(at / item, size / item);
+        }
+        if (lost > 0) leave_out(std::to_string(lost) + " items of " + called(name) + " that cannot be read; they are zero");
+    } catch (const CorruptionError&) {
+        leave_out(called(name) + ", of which the description is damaged");
+    }
+}
+
+/// False if there is one of this name already.
+bool Salvage::may_begin(std::string_view name) {
+    if (!store_->contains(name)) return true;
+    leave_out("another " + called(name));
+    return false;
+}
+
+Salvage::Copied* Salvage::begin_array(ContainerId id, std::string_view name, const ItemType& type) {
+    if (!may_begin(name)) return nullptr;
+    Copied target{.name = std::string(name), .type = ContainerType::array};
+    target.array = std::make_unique<RawArray>(*store_, name, type);
+    target.id = engine_->open_container(ContainerType::array, name, true);
+    return &(copied_[id] = std::move(target));
+}
+
+/// Null if there is no such type. An array is made when its type is known.
 Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_view name,
                                 std::optional<std::uint64_t> limit) {
     if (!known(type)) {
         leave_out(called(name) + " of unknown type " + std::to_string(int(type)));
         return nullptr;
     }
-    if (store_->contains(name)) {
-        leave_out("another " + called(name));
-        return nullptr;
-    }
+    if (!may_begin(name)) return nullptr;
     Copied target{.name = std::string(name), .type = type};
+    if (type == ContainerType::array) return &(copied_[id] = std::move(target));
     if (is_list(type)) target.list = std::make_unique<RawList>(*store_, name, static_cast<ListType>(type), limit);
     if (is_sorted(type)) target.sorted = std::make_unique<RawSorted>(*store_, name, static_cast<SortedType>(type));
     target.id = engine_->open_container(type, name, true);
@@ -193,7 +243,7 @@ const std::byte* Salvage::best_version(Pager& from, std::span<const FoundRoot> v
     for (const FoundRoot& version : versions) {
         const std::byte* root = from.read(version.page);
         Verification trial(from.page_count(), {.most_faults = 0, .progress = progress_});
-        visit_entries(from, root, trial, [](std::uint64_t, Bytes) {});
+        look_at(from, root, engine_->hash_seed(), trial);
         if (trial.fault_count() >= fewest) continue;
         best = root;
         fewest = trial.fault_count();
@@ -225,12 +275,14 @@ void Salvage::replay(const LoggedOp& op, Pager& from) {
     Copied& target = found->second;
     if (op.op == Op::rename) return rename(target, storage::name_in(op.operands));
     if (op.op != Op::remove) {
+        if (target.type == ContainerType::array) return replay_array(target, op);
         if (target.list) return replay_list(target, op, from);
         return target.sorted ? replay_sorted(target, op, from) : replay_dict(target, op, from);
     }
     forget_late(target);
     target.list.reset();
     target.sorted.reset();
+    target.array.reset();
     engine_->remove_container(target.name);
     copied_.erase(found);
 }
@@ -325,6 +377,23 @@ void Salvage::replay_sorted(Copied& target, const LoggedOp& op, Pager& from) {
     else ++target.skipped;
 }
 
+/// Places are as they were, whatever was lost. A new array has no type yet when its creation is replayed.
+void Salvage::replay_array(Copied& target, const LoggedOp& op) {
+    Operands operands(op);
+    if (static_cast<ArrayOp>(op.op) == ArrayOp::type) {
+        if (target.array) storage::bad_record();
+        target.array = std::make_unique<RawArray>(*store_, target.name, decode_item_type(operands.rest()));
+        target.id = engine_->open_container(ContainerType::array, target.name, true);
+        return;
+    }
+    if (!target.array) storage::bad_record();
+    WriteStep step(*engine_, op.operands.size());
+    LoggedOp here = op;
+    here.container = target.id;
+    apply_array_op(step, here);
+    step.commit(record_header(static_cast<ArrayOp>(op.op), target.id), op.operands);
+}
+
 void Salvage::set_limit(Copied& target, std::uint64_t limit) {
     {
         WriteStep step(*engine_);
@@ -338,8 +407,9 @@ void Salvage::set_limit(Copied& target, std::uint64_t limit) {
 
 void Salvage::finish(Report& report) {
     for (const auto& [id, target] : copied_) {
+        if (target.type == ContainerType::array && !target.array) continue;
         const storage::ReadStep step(*engine_);
-        report.saved += structures::RootField::entries(step.root(target.id) + kEntriesField);
+        report.saved += entries_in(step.pager(), step.root(target.id));
     }
     os::FileSystem& files = os::FileSystem::posix();
     copied_.clear();

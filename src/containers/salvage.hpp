@@ -11,6 +11,7 @@
 #include <string>
 
 #include "containers/layout.hpp"
+#include "pyrsistence/raw_array.hpp"
 #include "pyrsistence/raw_list.hpp"
 #include "pyrsistence/raw_sorted.hpp"
 #include "pyrsistence/store.hpp"
@@ -52,13 +53,17 @@ private:
         ContainerId id = 0;         ///< in the new store
         std::unique_ptr<RawList> list = {};      ///< a list or deque
         std::unique_ptr<RawSorted> sorted = {};  ///< a sorted container
+        std::unique_ptr<RawArray> array = {};    ///< null until the type of its items is known
     };
     /// Changed entries whose older version was lost: they keep no place in the order.
     using Late = std::map<std::pair<ContainerId, EntryId>, std::vector<std::byte>>;
 
     void copy_container(storage::Pager& from, ContainerId id, const std::byte* root, storage::Verification& out);
+    void copy_array(storage::Pager& from, ContainerId id, const std::byte* root);
     Copied* begin(ContainerId id, storage::ContainerType type, std::string_view name,
                   std::optional<std::uint64_t> limit = {});
+    Copied* begin_array(ContainerId id, std::string_view name, const ItemType& type);
+    bool may_begin(std::string_view name);
     const std::byte* best_version(storage::Pager& from, std::span<const storage::FoundRoot> versions) const;
     void add(ContainerId container, EntryId id, Bytes entry);
     void add_sorted(Copied& target, Bytes bytes);
@@ -68,6 +73,7 @@ private:
     void replay_dict(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void replay_list(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
     void replay_sorted(Copied& target, const storage::LoggedOp& op, storage::Pager& from);
+    void replay_array(Copied& target, const storage::LoggedOp& op);
     void set_limit(Copied& target, std::uint64_t limit);
     void replay_replacement(Copied& target, EntryId id, Bytes entry);
     /// Of one entry, or of all.

@@ -270,6 +270,28 @@ void verify_sorted(Pager& pager, const std::byte* root, Verification& out) {
     out.count_entries(structures::verify_tree(pager, root + kEntriesField, TreeOrder::key, out, entry).entries);
 }
 
+/// False, and a fault, if it cannot be decoded.
+bool verify_type(const std::byte* root, Verification& out) {
+    try {
+        (void)decode_item_type(ArrayRoot::type(root));
+        return true;
+    } catch (const CorruptionError& error) {
+        out.lose_pages();
+        out.fault(0, error.what());
+        return false;
+    }
+}
+
+void verify_array(Pager& pager, const std::byte* root, Verification& out) {
+    out.enter(Part::entries);
+    if (!verify_type(root, out)) return;
+    const std::uint64_t item = decode_item_size(ArrayRoot::type(root));
+    const std::size_t leaf_bytes = structures::ByteTree::leaf_bytes(item);
+    const std::uint64_t bytes = structures::verify_bytes(pager, root + ArrayRoot::kItems, leaf_bytes, out).entries;
+    if (structures::RootField::entries(root + ArrayRoot::kItems) % item != 0) out.fault(0, "a part of an item at the end of an array");
+    out.count_entries(bytes / item);
+}
+
 }  // namespace
 
 void verify_container(Pager& pager, const std::byte* root, std::uint64_t hash_seed, Verification& out) {
@@ -284,6 +306,7 @@ void verify_container(Pager& pager, const std::byte* root, std::uint64_t hash_se
         case ContainerType::sorted_set:
         case ContainerType::priority_queue:
         case ContainerType::multi_dict: return verify_sorted(pager, root, out);
+        case ContainerType::array: return verify_array(pager, root, out);
     }
     out.lose_pages();
     out.fault(0, "a container of unknown type " + std::to_string(storage::page_level(root)));

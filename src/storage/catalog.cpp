@@ -37,6 +37,7 @@ std::string name_of(ContainerType type) {
         case ContainerType::sorted_set: return "sorted set";
         case ContainerType::priority_queue: return "priority queue";
         case ContainerType::multi_dict: return "multi-dict";
+        case ContainerType::array: return "array";
     }
     return "type " + std::to_string(int(type));
 }

@@ -11,7 +11,7 @@
 
 namespace pyrsistence::storage {
 
-enum class ContainerType : std::uint8_t { dict = 1, list = 2, set = 3, deque = 4, sorted_dict = 5, sorted_set = 6, priority_queue = 7, multi_dict = 8 };
+enum class ContainerType : std::uint8_t { dict = 1, list = 2, set = 3, deque = 4, sorted_dict = 5, sorted_set = 6, priority_queue = 7, multi_dict = 8, array = 9 };
 
 /// Its name in interfaces and messages: "dict"; "type 9" for one that is not known.
 std::string name_of(ContainerType type);

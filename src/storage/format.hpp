@@ -23,6 +23,7 @@ enum class PageKind : std::uint8_t {
     hash_inner = 7,
     filter = 8,   ///< TagFilter leaf
     key_inner = 9,  ///< inner node of a Tree by key
+    bytes = 10,   ///< ByteTree leaf
 };
 
 /// The first 16 bytes of every page but the meta pages, and of no extent.

@@ -78,6 +78,12 @@ public:
         }
         return read_slowly(id);
     }
+    /// Where the page lies in the mapping; null if it is in a frame. It stays there as long as a seal reaches it and
+    /// somebody has the mapping. REQUIRES: it has been read.
+    const std::byte* mapped(PageId id) const {
+        return id < state_size_ && page_state_[id] == kVerified ? map_ + id * kPageSize : nullptr;
+    }
+    std::shared_ptr<const os::Mapping> mapping() const noexcept { return mapping_; }
     /// The page if it is known to be in memory; else null, and it is read ahead without waiting.
     const std::byte* peek(PageId id) {
         if (id < state_size_) [[likely]] {

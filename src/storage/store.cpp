@@ -142,7 +142,8 @@ void Store::require_name(std::string_view name) const {
 ContainerId Store::require_type(const ContainerEntry& found, ContainerType type) const {
     if (found.type == type) return found.id;
     const std::string what = found.name.empty() ? " holds " : " holds under '" + found.name + "' ";
-    throw FormatError(path_.string() + what + "a " + name_of(found.type) + ", not a " + name_of(type));
+    const auto named = [](ContainerType one) { return (one == ContainerType::array ? "an " : "a ") + name_of(one); };
+    throw FormatError(path_.string() + what + named(found.type) + ", not " + named(type));
 }
 
 std::optional<ContainerEntry> Store::find(std::string_view name, const CatalogRoot& root) const {

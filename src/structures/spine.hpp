@@ -52,6 +52,7 @@ std::string misplacement(const std::byte* page, storage::PageKind kind, unsigned
 [[noreturn]] void misplaced(const std::byte* page, PageId id, storage::PageKind kind, unsigned level);
 [[noreturn]] void too_high(unsigned height);
 [[noreturn]] void too_many(PageId top, std::uint64_t entries);
+[[noreturn]] void no_such_child(PageId top);
 /// For walks that would not end.
 [[noreturn]] void reached_again(PageId id);
 
@@ -122,6 +123,21 @@ public:
         });
         path.bounds = bounds;
         return path;
+    }
+    /// The way to the leaf of this number, counted from 0, in a tree that only ever grew and shrank at its end: all nodes
+    /// but the last of each level are full, so that no count is looked at. Throws CorruptionError if there is none.
+    Path to_leaf(std::uint64_t number) const {
+        std::array<unsigned, kMaxHeight> places;  // by level
+        for (unsigned level = 1, height = checked_height(); level <= height; ++level) {
+            places[level - 1] = static_cast<unsigned>(number % Node::kCapacity);
+            number /= Node::kCapacity;
+        }
+        if (number > 0) [[unlikely]] no_such_child(RootField::page(root_));
+        return descend([this, &places](const std::byte* node, unsigned n) {
+            const unsigned index = places[storage::page_level(node) - 1];
+            if (index >= n) [[unlikely]] no_such_child(RootField::page(root_));
+            return index;
+        });
     }
     /// Whether the path leads to the first leaf of all.
     static bool is_first(const Path& path) {

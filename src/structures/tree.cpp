@@ -45,6 +45,11 @@ void too_many(PageId top, std::uint64_t entries) {
                           std::to_string(entries) + " entries, more than the store has room for; restore a backup");
 }
 
+void no_such_child(PageId top) {
+    throw CorruptionError("page " + std::to_string(top) + " of data: the tree below it has fewer leaves than it counts; "
+                          "restore a backup, or save what can be read by verify(repair=True)");
+}
+
 void reached_again(PageId id) { bad_page(id, "a tree reaches it more than once"); }
 
 template <bool counted>

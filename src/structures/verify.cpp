@@ -319,6 +319,38 @@ Verified verify_tree(Pager& pager, const std::byte* root, TreeOrder order, Verif
 
 namespace {
 
+/// Whether reading finds the leaf of this number there.
+bool lies_at(const ByteTree& tree, std::uint64_t number, PageId page) {
+    try {
+        return tree.leaf_page(number) == page;
+    } catch (const CorruptionError&) {
+        return false;
+    }
+}
+
+}  // namespace
+
+Verified verify_bytes(Pager& pager, const std::byte* root, std::size_t leaf_bytes, Verification& out) {
+    const ByteTree tree(pager, root, leaf_bytes);
+    std::size_t before = leaf_bytes;  // in the leaf before
+    std::uint64_t number = 0, misplaced = 0;
+    const auto leaf = [&](PageId id, const std::byte* page, const Bounds&) -> std::uint64_t {
+        const std::size_t n = storage::page_count(page);
+        if (before != leaf_bytes) out.fault(id, "a leaf of bytes behind one that is not full");
+        if (n > leaf_bytes) out.fault(id, "a leaf of bytes with more than its items take");
+        if (!lies_at(tree, number++, id)) ++misplaced;
+        before = n;
+        return n;
+    };
+    const Verified found = SpineWalk<InnerNode<true>, decltype(leaf)>(pager, PageKind::bytes, Keys::none, out, leaf).run(root);
+    if (found.complete() && misplaced > 0) {
+        out.fault(RootField::page(root), std::to_string(misplaced) + " leaves of bytes are not where their numbers lead");
+    }
+    return found;
+}
+
+namespace {
+
 Verified verify_buckets(Pager& pager, const std::byte* root, Verification& out,
                         const std::function<void(PageId bucket, std::uint64_t tag, EntryId id)>& visit) {
     const auto bucket = [&](PageId id, const std::byte* page, const Bounds& bounds) -> std::uint64_t {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "storage/verification.hpp"
+#include "structures/byte_tree.hpp"
 #include "structures/hash_index.hpp"
 #include "structures/tree.hpp"
 
@@ -27,6 +28,9 @@ struct Verified {
 /// be read, with its id or with its rank among those; what it throws as CorruptionError is a fault of that entry.
 Verified verify_tree(storage::Pager& pager, const std::byte* root, TreeOrder order, storage::Verification& out,
                      const VisitEntry& visit);
+
+/// Pages and counts of a ByteTree. The entries that were found are bytes.
+Verified verify_bytes(storage::Pager& pager, const std::byte* root, std::size_t leaf_bytes, storage::Verification& out);
 
 /// Pages, counts and order of the parts of a HashIndex. visit(part, bucket, tag, id) is called for every slot of the
 /// base, in order, then for those of the delta.

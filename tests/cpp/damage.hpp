@@ -101,10 +101,11 @@ public:
         });
         for (const PageId id : map.roots) {
             Page root = read(id);
-            const bool by_key = containers::order_of(storage::RootPage::type(root.data())) == structures::TreeOrder::key;
+            const storage::ContainerType type = storage::RootPage::type(root.data());
+            const bool by_key = containers::order_of(type) == structures::TreeOrder::key, array = type == storage::ContainerType::array;
             std::byte* const entries = root.data() + containers::kEntriesField;
             if (by_key) list<structures::KeyNode>(*pager, entries, storage::PageKind::leaf, map.inner, map.leaves);
-            else list<structures::InnerNode<true>>(*pager, entries, storage::PageKind::leaf, map.inner, map.leaves);
+            else list<structures::InnerNode<true>>(*pager, entries, array ? storage::PageKind::bytes : storage::PageKind::leaf, map.inner, map.leaves);
             using Root = containers::DictRoot;
             if (containers::order_of(storage::RootPage::type(root.data())) != structures::TreeOrder::id) continue;
             list<structures::InnerNode<false>>(*pager, root.data() + Root::kIndex, storage::PageKind::bucket, map.hash_inner, map.buckets);

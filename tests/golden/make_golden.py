@@ -8,7 +8,7 @@ format changes; from the release on it is never touched again, and the next vers
 of its own (``dict_v2`` ...), beside the old ones, which the tests go on comparing with.
 
 ``dict`` and ``list`` are stores that were closed, ``divided`` is a dict whose index has a delta and a filter, which
-takes a program in C++, since from Python only far larger ones get them. ``killed`` is a store whose process died, so
+takes a program in C++, since from Python only far larger ones get them. ``array`` is a closed array; ``killed`` is a store whose process died, so
 that its log must be replayed; the log is sparse, so only its blocks that are not zero are kept, in ``log.blocks``: u64
 offset and 4096 bytes each.
 """
@@ -157,6 +157,15 @@ def divided_v2(d):
     return d
 
 
+def array_v2(a):
+    """Fills an empty list or EMArray of "i8"."""
+    a.extend(range(3000))
+    a[1000] = -1
+    a[1500:1502] = [5, 6]
+    a.append(2**62)
+    return a
+
+
 def restore_log(path):
     """Makes the sparse file ``log`` of a copy of ``killed``."""
     data = (path / "log.blocks").read_bytes()
@@ -173,6 +182,10 @@ def main(program):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     subprocess.run([program, folder / "divided"], check=True)
+    import pyrsistence
+
+    with pyrsistence.EMArray(folder / "array", "i8") as array:
+        array_v2(array)
     for lock in folder.glob("*/lock"):
         lock.unlink()
     for file in sorted(folder.glob("*/*")):

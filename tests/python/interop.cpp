@@ -17,6 +17,22 @@ using Seen = pyrsistence::Set<std::string>;
 using Last = pyrsistence::Deque<int>;
 using Symbols = pyrsistence::SortedDict<double, std::string>;
 using Tasks = pyrsistence::PriorityQueue<std::string, double>;
+using Samples = pyrsistence::Array<float>;
+
+struct Edge {
+    std::uint64_t from;
+    std::uint32_t count[2];
+};
+
+}  // namespace
+
+template <>
+struct pyrsistence::ArrayItem<Edge> {
+    static std::string dtype() { return "[('from', '<u8'), ('count', '<u4', (2,))]"; }
+    static std::vector<std::uint64_t> shape() { return {}; }
+};
+
+namespace {
 
 void write(const std::string& directory) {
     Edges edges(directory + "/edges");
@@ -35,6 +51,10 @@ void write(const std::string& directory) {
     Tasks tasks(directory + "/tasks");
     for (int i = 10; i-- > 0;) symbols.insert_or_assign(i / 2.0 - 2, std::to_string(i));
     for (const char* task : {"b", "a"}) tasks.push(task, 1.5);
+    Samples samples(directory + "/samples");
+    for (int i = 0; i < 3000; ++i) samples.push_back(static_cast<float>(i) / 2);
+    pyrsistence::Array<Edge> links(directory + "/links");
+    links.push_back({7, {1, 2}});
     edges.erase({3, -3});
     names[1] = "\xC3\xA9t\xC3\xA9";
     names.insert(0, std::string(100'000, 'x'));
@@ -52,6 +72,8 @@ void read(const std::string& directory) {
     for (const auto& [key, value] : Symbols(directory + "/symbols")) std::cout << key << ' ' << value << '\n';
     for (const auto& [priority, task] : Tasks(directory + "/tasks")) std::cout << priority << ' ' << task << '\n';
     for (const int one : Last(directory + "/last")) std::cout << one << '\n';
+    for (const float one : Samples(directory + "/samples")) std::cout << one << '\n';
+    for (const Edge& one : pyrsistence::Array<Edge>(directory + "/links")) std::cout << one.from << ' ' << one.count[1] << '\n';
 }
 
 }  // namespace

@@ -402,6 +402,39 @@ multi_dict_operations = st.one_of(
     op("clear"),
     op("len"),
 )
+array_numbers = st.integers(-(2**31), 2**31 - 1)
+few_numbers_of_array = st.lists(array_numbers, max_size=6)
+array_places = st.integers(-30, 30)
+some_places = st.lists(array_places, max_size=8)
+cuts = st.builds(slice, st.none() | st.integers(-2000, 2000), st.none() | array_places, st.sampled_from([None, 1, 2, 7, -1, -3]))
+where = st.one_of(array_places, cuts, cuts, some_places, st.just(Ellipsis), st.tuples(array_places), st.tuples(cuts, st.just(Ellipsis)))
+array_operations = st.one_of(
+    op("append", array_numbers),
+    op("append", st.sampled_from([2**31, 1.5, True, None, "a", [1]])),
+    op("extend", few_numbers_of_array),
+    op("extend", st.builds(range, st.sampled_from([0, 1, 1019, 1020, 1021, 5000]))),
+    op("get_item", where),
+    op("get_item", st.sampled_from(["x", 1.5, (0, 0), [0.5], 2**70])),
+    op("set_item", where, array_numbers),
+    op("set_item", where, st.one_of(few_numbers_of_array, st.sampled_from([2**31, 1.5, "a", None]))),
+    st.builds(lambda pairs: ("set_item", [p for p, _ in pairs], [v for _, v in pairs]), st.lists(st.tuples(array_places, array_numbers), max_size=9)),
+    op("every", st.integers(1, 400)),
+    op("set_every", st.integers(1, 400), array_numbers),
+    op("resize", st.one_of(st.integers(-1, 40), st.sampled_from([1019, 1020, 1021, 3000]))),
+    op("truncate", st.integers(-1, 2000)),
+    op("pop"),
+    op("clear"),
+    op("fill", array_numbers),
+    op("iterate"),
+    op("tolist"),
+    op("len"),
+    op("contains", st.integers(-5, 5)),
+    op("equals", st.integers(-5, 5)),
+    op("less", array_numbers),
+    *(op(name, st.integers(-100, 100)) for name in ("iadd", "isub", "imul", "ior", "ixor", "iand")),
+    op("itruediv", st.just(2)),
+    op("ior", st.just(1.5)),
+)
 
 OPERATIONS = {
     "multi-dict": multi_dict_operations,
@@ -415,6 +448,7 @@ OPERATIONS = {
     "short deque": deque_operations,
     "counter": counter_operations,
     "default dict": default_dict_operations,
+    "array": array_operations,
 }
 # What two handles on one store do by turns.
 CHANGES = {
@@ -426,6 +460,7 @@ CHANGES = {
     "sorted set": ("add", 7),
     "priority queue": ("push", 7),
     "multi-dict": ("add", 7, 7),
+    "array": ("append", 1),
 }
 GROWING = ("append_while_iterating", "imul", "iadd", "extend", "mul", "add")
 
@@ -446,7 +481,7 @@ class CollectionMachine(RuleBasedStateMachine):
         self.start()
 
     def run(self, operation):
-        if operation[0] in GROWING and len(self.model) > LONGEST:
+        if operation[0] in GROWING and len(self.model) > LONGEST * (100 if self.kind == "array" else 1):
             operation = ("clear",)
         expected = support.operate(self.model, operation)
         found = self.perform(operation)

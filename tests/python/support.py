@@ -15,8 +15,10 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy
 import sortedcontainers
 from pyrsistence import (
+    EMArray,
     EMCounter,
     EMDefaultDict,
     EMDeque,
@@ -166,6 +168,88 @@ class MultiDict:
 
 
 SHORT = 7  # maxlen of a short deque
+
+
+class ArrayModel:
+    """An ndarray that grows, as EMArray does."""
+
+    def __init__(self, data=()):
+        self.data = numpy.array(data, "i4")
+
+    def copy(self):
+        return ArrayModel(self.data)
+
+    def __len__(self):
+        return len(self.data)
+
+    def __iter__(self):
+        return iter(self.data.copy())
+
+    def __contains__(self, value):
+        return value in self.data
+
+    def __getitem__(self, key):
+        return self.data[key].copy()
+
+    def __setitem__(self, key, value):
+        self.data[key] = value
+
+    def __eq__(self, other):
+        return self.data == other
+
+    def __lt__(self, other):
+        return self.data < other
+
+    def tolist(self):
+        return self.data.tolist()
+
+    def append(self, item):
+        new = numpy.zeros(1, "i4")
+        new[0] = item
+        self.data = numpy.concatenate([self.data, new])
+
+    def extend(self, items):
+        self.data = numpy.concatenate([self.data, numpy.asarray(items, "i4")])
+
+    def resize(self, length):
+        if length < 0:
+            raise ValueError
+        zeros = numpy.zeros(max(0, length - len(self)), "i4")
+        self.data = numpy.concatenate([self.data[:length], zeros])
+
+    def truncate(self, length):
+        if not 0 <= length <= len(self):
+            raise ValueError
+        self.resize(length)
+
+    def pop(self):
+        if not len(self):
+            raise IndexError
+        last = self.data[-1]
+        self.data = self.data[:-1].copy()
+        return last
+
+    def clear(self):
+        self.resize(0)
+
+    def fill(self, value):
+        self.data.fill(value)
+
+    def sync(self):
+        pass
+
+
+def _model_in_place(name):
+    def operation(self, other):
+        getattr(self.data, name)(other)
+        return self
+
+    return operation
+
+
+for _name in ("iadd", "isub", "imul", "ior", "ixor", "iand", "itruediv"):
+    setattr(ArrayModel, f"__{_name}__", _model_in_place(f"__{_name}__"))
+
 TYPES = {
     "dict": EMDict,
     "list": EMList,
@@ -178,6 +262,7 @@ TYPES = {
     "sorted set": EMSortedSet,
     "priority queue": EMPriorityQueue,
     "multi-dict": EMMultiDict,
+    "array": functools.partial(EMArray, dtype="i4"),
 }
 MODELS = {
     "dict": dict,
@@ -191,6 +276,7 @@ MODELS = {
     "sorted set": sortedcontainers.SortedSet,
     "priority queue": PriorityQueue,
     "multi-dict": MultiDict,
+    "array": ArrayModel,
 }
 SCALE = float(os.environ.get("PYRSISTENCE_TEST_SCALE") or 1)
 
@@ -238,6 +324,8 @@ def _description(member):
 
 def contents(container):
     """A built-in collection with everything that `container` holds."""
+    if isinstance(container, (EMArray, ArrayModel)):
+        return container.tolist()
     if isinstance(container, (list, EMList, collections.deque, EMDeque)):
         return list(container)
     if isinstance(container, (sortedcontainers.SortedSet, EMSortedSet)):
@@ -251,6 +339,7 @@ def difference(found, expected):
     """None, or how two built-in collections differ; order counts in a dict too."""
     if isinstance(expected, (PriorityQueue, MultiDict)):
         expected = contents(expected)
+    expected = contents(expected) if isinstance(expected, ArrayModel) else expected
     if len(found) != len(expected):
         return f"{len(found)} entries, {len(expected)} expected"
     if isinstance(expected, set):
@@ -374,6 +463,9 @@ SPECIAL = {
     "rsub": lambda target, other: other - target,
     "xor": operator.xor,
     "rxor": lambda target, other: other ^ target,
+    "itruediv": _in_place(operator.itruediv),
+    "every": lambda target, step: target[numpy.arange(len(target)) % step == 0],
+    "set_every": lambda target, step, value: target.__setitem__(numpy.arange(len(target)) % step == 0, value),
     "iand": _in_place(operator.iand),
     "isub": _in_place(operator.isub),
     "ixor": _in_place(operator.ixor),
@@ -400,6 +492,8 @@ SPECIAL = {
 
 def plain(result):
     """The result as built-in objects that compare and travel between processes."""
+    if isinstance(result, (numpy.ndarray, numpy.generic)):
+        return type(result).__name__, result.dtype.str, result.shape, result.tolist()
     if isinstance(result, (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict)):
         with contextlib.closing(result):
             return contents(result)

@@ -51,16 +51,21 @@ def test_quickstart_is_found_again_by_a_second_process():
 # --------------------------------------------------------------------------------------- shadow memory
 
 
-def test_shadow_memory_example_runs(tmp_path):
-    output = run("shadow_memory.py", "--limit", 300_000, "--out", tmp_path / "shadow").stdout
+SHADOWS = ["shadow_memory", "shadow_memory_list"]
+
+
+@pytest.mark.parametrize("example", SHADOWS)
+def test_shadow_memory_example_runs(tmp_path, example):
+    output = run(f"{example}.py", "--limit", 300_000, "--out", tmp_path / "shadow").stdout
     assert "300,000 bytes shadowed" in output
     assert re.search(r"reopened: \d+ ranges, 300,000 bytes", output)
-    again = run("shadow_memory.py", "--out", tmp_path / "shadow", check=False)
+    again = run(f"{example}.py", "--out", tmp_path / "shadow", check=False)
     assert again.returncode == 2 and "not empty" in again.stderr
 
 
-def test_shadow_memory_agrees_with_a_dict_of_flags(tmp_path):
-    shadow_memory = load("shadow_memory")
+@pytest.mark.parametrize("example", SHADOWS)
+def test_shadow_memory_agrees_with_a_dict_of_flags(tmp_path, example):
+    shadow_memory = load(example)
     ranges = [(0x1000, 0x3000), (0x3000, 0x3001), (0x7FFF_FFFF_0000, 0x7FFF_FFFF_4000)]
     expected = {address: 0 for start, end in ranges for address in range(start, end)}
     shadow = shadow_memory.ShadowMemory(tmp_path)

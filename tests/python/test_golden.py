@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import support
-from pyrsistence import EMDict, EMList
+from pyrsistence import EMArray, EMDict, EMList
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STORES = {
     "v1/dict": (EMDict, lambda maker: maker.dict_v1({})),
     "v1/list": (EMList, lambda maker: maker.list_v1([])),
     "v1/killed": (EMDict, lambda maker: maker.killed_v1({})),
+    "v2/array": (EMArray, lambda maker: maker.array_v2([])),
     "v2/divided": (EMDict, lambda maker: maker.divided_v2({})),
 }
 
@@ -68,6 +69,9 @@ def test_a_golden_store_can_be_changed(copy, maker, name):
                 target.update({f"new {i}": bytes(i * 10) for i in range(2000)})
                 for key in list(model)[:50] if target is model else []:
                     del container[key], model[key]
+            elif cls is EMArray:
+                target.extend(range(2000))
+                target.pop()
             else:
                 target.extend(bytes(i * 10) for i in range(2000))
                 del target[::3]

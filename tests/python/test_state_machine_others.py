@@ -4,7 +4,7 @@ import machines
 import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
-KINDS = ["set", "deque", "short deque", "counter", "default dict", "sorted dict", "sorted set", "priority queue", "multi-dict"]
+KINDS = ["set", "deque", "short deque", "counter", "default dict", "sorted dict", "sorted set", "priority queue", "multi-dict", "array"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 

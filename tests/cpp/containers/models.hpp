@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "codec/item.hpp"
+#include "pyrsistence/raw_array.hpp"
 #include "pyrsistence/raw_dict.hpp"
 #include "pyrsistence/raw_list.hpp"
 #include "pyrsistence/raw_sorted.hpp"
@@ -560,6 +561,115 @@ private:
     Sizes sizes_;
     std::uint64_t done_ = 0;
     Entries entries_;
+};
+
+/// Every operation is one change: small enough for one part.
+class ArrayDriver {
+public:
+    static constexpr std::size_t kItem = 100;  ///< bytes: some of each page stay free
+    static ItemType type() { return {kItem, "|V100", {}}; }
+
+    ArrayDriver(std::uint64_t salt, std::size_t most) : salt_(salt), most_(most) {}
+
+    void step(RawArray* array) {
+        Random random(salt_ * 1'000'003 + done_);
+        const bool shrink = items_.size() > most_;
+        const std::size_t place = random.below(items_.size() + 1);
+        const unsigned dice = static_cast<unsigned>(random.below(1000));
+        if (dice < (shrink ? 100u : 400u)) append(array, random);
+        else if (dice < 550) write(array, random, place);
+        else if (dice < 650) scatter(array, random);
+        else if (dice < 750) resize(array, shrink ? place : random.below(most_ + 20));
+        else if (dice < 800) pop(array);
+        else if (dice < 900) get(array, place);
+        else read(array, random, place);
+        ++done_;
+    }
+    std::string difference(const RawArray& array) const {
+        if (array.size() != items_.size()) {
+            return "size " + std::to_string(array.size()) + ", expected " + std::to_string(items_.size());
+        }
+        std::vector<std::byte> found((items_.size() + 1) * kItem);
+        if (array.read(0, found) != items_.size()) return "another number of items than its size says";
+        const std::vector<std::byte> expected = bytes(items_);
+        for (std::size_t i = 0; i < items_.size(); ++i) {
+            if (std::memcmp(found.data() + i * kItem, expected.data() + i * kItem, kItem) != 0) return "item " + std::to_string(i);
+        }
+        return "";
+    }
+
+private:
+    using Items = std::vector<std::uint64_t>;  ///< their contents follow from these; 0: zeros
+
+    static std::vector<std::byte> bytes(std::span<const std::uint64_t> numbers) {
+        std::vector<std::byte> all(numbers.size() * kItem);
+        for (std::size_t i = 0; i < numbers.size(); ++i) {
+            const std::string text = content(numbers[i], kItem);
+            if (numbers[i] != 0) std::memcpy(all.data() + i * kItem, text.data(), kItem);
+        }
+        return all;
+    }
+    static Items some(Random& random, std::size_t count) {
+        Items numbers;
+        for (std::size_t i = 0; i < count; ++i) numbers.push_back(1 + random.below(UINT32_MAX));
+        return numbers;
+    }
+    void expect_items(std::span<const std::byte> found, std::size_t first) const {
+        const auto expected = bytes(std::span(items_).subspan(first, found.size() / kItem));
+        ASSERT_TRUE(std::ranges::equal(found, expected));
+    }
+
+    void append(RawArray* array, Random& random) {
+        const Items numbers = some(random, random.chance(10) ? random.below(200) : random.below(4));
+        if (array) array->append(bytes(numbers));
+        items_.insert(items_.end(), numbers.begin(), numbers.end());
+    }
+    void write(RawArray* array, Random& random, std::size_t first) {
+        const Items numbers = some(random, std::min<std::size_t>(items_.size() - first, random.below(random.chance(10) ? 200 : 4)));
+        if (array) {
+            ASSERT_TRUE(array->write(first, bytes(numbers)));
+        }
+        std::ranges::copy(numbers, items_.begin() + static_cast<std::ptrdiff_t>(first));
+    }
+    void scatter(RawArray* array, Random& random) {
+        Items indices;
+        for (std::size_t at = random.below(50); at < items_.size(); at += 1 + random.below(60)) indices.push_back(at);
+        const Items numbers = some(random, indices.size());
+        if (array) {
+            ASSERT_TRUE(array->scatter(indices, bytes(numbers)));
+        }
+        for (std::size_t i = 0; i < indices.size(); ++i) items_[indices[i]] = numbers[i];
+    }
+    void resize(RawArray* array, std::size_t size) {
+        if (array) array->resize(size);
+        items_.resize(size);
+    }
+    void pop(RawArray* array) {
+        if (array) {
+            std::vector<std::byte> last(kItem);
+            ASSERT_EQ(array->pop(last), !items_.empty());
+            if (!items_.empty()) expect_items(last, items_.size() - 1);
+        }
+        if (!items_.empty()) items_.pop_back();
+    }
+    void get(RawArray* array, std::size_t place) const {
+        if (!array) return;
+        std::vector<std::byte> found(kItem);
+        ASSERT_EQ(array->get(place, found), place < items_.size());
+        if (place < items_.size()) expect_items(found, place);
+    }
+    void read(RawArray* array, Random& random, std::size_t first) const {
+        if (!array) return;
+        std::vector<std::byte> found(random.below(300) * kItem);
+        const std::uint64_t count = array->read(first, found);
+        ASSERT_EQ(count, std::min(found.size() / kItem, items_.size() - first));
+        expect_items(std::span(found).first(count * kItem), first);
+    }
+
+    std::uint64_t salt_;
+    std::size_t most_;
+    std::uint64_t done_ = 0;
+    Items items_;
 };
 
 /// A container on a store with a file system and a log window of the test's choice: the handle

@@ -243,7 +243,7 @@ TEST_F(VerifyTest, NamesWhatAValidPageGetsWrong) {
              std::memset(page + DictRoot::kIndex, 0, RootField::kSize);
          },
          "a second index without a filter"},
-        {"type", root, [](std::byte* page) { page[5] = std::byte{9}; }, "unknown type 9"},
+        {"type", root, [](std::byte* page) { page[5] = std::byte{15}; }, "unknown type 15"},
         {"level of a leaf", leaf, [](std::byte* page) { page[5] = std::byte{1}; }, "kind 4 level 1 where kind 4 level 0"},
         {"kind of a leaf", leaf, [](std::byte* page) { page[4] = std::byte{2}; }, "a damaged catalog page"},
         {"epoch of a leaf", leaf, [](std::byte* page) { page[13] = std::byte{1}; }, "after the checkpoint's"},

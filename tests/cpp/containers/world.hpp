@@ -32,13 +32,14 @@ template <class Raw>
 auto typed(storage::ContainerType type) {
     if constexpr (std::is_same_v<Raw, RawDict>) return static_cast<DictType>(type);
     else if constexpr (std::is_same_v<Raw, RawSorted>) return static_cast<SortedType>(type);
+    else if constexpr (std::is_same_v<Raw, RawArray>) return ArrayDriver::type();
     else return static_cast<ListType>(type);
 }
 
 /// Open containers by the number of their model; those of containers that are gone stay open.
 class Handles {
 public:
-    using Any = std::variant<std::unique_ptr<RawDict>, std::unique_ptr<RawList>, std::unique_ptr<RawSorted>>;
+    using Any = std::variant<std::unique_ptr<RawDict>, std::unique_ptr<RawList>, std::unique_ptr<RawSorted>, std::unique_ptr<RawArray>>;
 
     explicit Handles(Store& store) : store_(&store) {}
     Store& store() { return *store_; }
@@ -108,12 +109,18 @@ private:
     struct Container {
         std::string name;
         storage::ContainerType type;
-        std::variant<DictDriver, ListDriver, SortedDriver> driver;
+        std::variant<DictDriver, ListDriver, SortedDriver, ArrayDriver> driver;
 
+        /// Calls use.operator()<Raw>(driver) with the class of its handles.
+        template <class Self, class Use>
+        static auto with_driver(Self& self, Use&& use) {
+            if (auto* dict = std::get_if<DictDriver>(&self.driver)) return use.template operator()<RawDict>(*dict);
+            if (auto* list = std::get_if<ListDriver>(&self.driver)) return use.template operator()<RawList>(*list);
+            if (auto* sorted = std::get_if<SortedDriver>(&self.driver)) return use.template operator()<RawSorted>(*sorted);
+            return use.template operator()<RawArray>(std::get<ArrayDriver>(self.driver));
+        }
         std::string difference(const Store& store) const {
-            if (driver.index() == 0) return std::get<0>(driver).difference(RawDict(store, name, typed<RawDict>(type)));
-            if (driver.index() == 1) return std::get<1>(driver).difference(RawList(store, name, typed<RawList>(type)));
-            return std::get<2>(driver).difference(RawSorted(store, name, typed<RawSorted>(type)));
+            return with_driver(*this, [&]<class Raw>(const auto& model) { return model.difference(Raw(store, name, typed<Raw>(type))); });
         }
     };
     /// Of operations and of containers. They are not undone: no two containers have the same one.
@@ -143,6 +150,9 @@ private:
             const ContainerType type = types[random.below(3)];
             handles.open<RawSorted>(number, name, type);
             containers_.insert({number, {name, type, SortedDriver(salt, population_.entries, typed<RawSorted>(type), population_.sizes)}});
+        } else if (random.chance(20)) {
+            handles.open<RawArray>(number, name, ContainerType::array);
+            containers_.insert({number, {name, ContainerType::array, ArrayDriver(salt, population_.entries)}});
         } else if (random.chance(50)) {
             const ContainerType type = random.chance(70) ? ContainerType::dict : ContainerType::set;
             handles.open<RawDict>(number, name, type);
@@ -182,6 +192,11 @@ private:
         } else if (const auto* sorted = std::get_if<std::unique_ptr<RawSorted>>(any)) {
             expect_error<ClosedError>([&] { (void)(*sorted)->contains(as_bytes("x")); });
             expect_error<ClosedError>([&] { (*sorted)->erase_slice(0, 1); });
+        } else if (const auto* array = std::get_if<std::unique_ptr<RawArray>>(any)) {
+            std::vector<std::byte> item(ArrayDriver::kItem);
+            expect_error<ClosedError>([&] { (void)(*array)->get(0, item); });
+            expect_error<ClosedError>([&] { (*array)->append(item); });
+            expect_error<ClosedError>([&] { (*array)->clear(); });
         } else {
             const auto& list = std::get<std::unique_ptr<RawList>>(*any);
             expect_error<ClosedError>([&] { (void)list->get(0, out); });
@@ -195,9 +210,7 @@ private:
         auto& [number, one] = *at;
         const std::size_t times = random.chance(20) ? 1 + random.below(30) : 1;
         for (std::size_t i = 0; i < times; ++i) {
-            if (auto* driver = std::get_if<DictDriver>(&one.driver)) driver->step(&handles.open<RawDict>(number, one.name, one.type));
-            else if (auto* sorted = std::get_if<SortedDriver>(&one.driver)) sorted->step(&handles.open<RawSorted>(number, one.name, one.type));
-            else std::get<1>(one.driver).step(&handles.open<RawList>(number, one.name, one.type));
+            Container::with_driver(one, [&]<class Raw>(auto& driver) { driver.step(&handles.open<Raw>(number, one.name, one.type)); });
         }
     }
 

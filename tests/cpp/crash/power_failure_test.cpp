@@ -1,5 +1,6 @@
 // Power failures at any call, of stores of one container of every shape. A failure names its chain; to run that
 // one alone, set PYRSISTENCE_CRASH_CHAIN to its seed and filter for its test.
+#include "crash/array_workload.hpp"
 #include "crash/chains.hpp"
 
 namespace pyrsistence::test {
@@ -16,6 +17,8 @@ TEST_F(PowerFailureTest, DictOfFullLogs) { chains<DictModel>(kFullLogs); }
 TEST_F(PowerFailureTest, DictOfMixedSizes) { chains<DictModel>(kMixed); }
 TEST_F(PowerFailureTest, DictOfExtents) { chains<DictModel>(kExtents); }
 TEST_F(PowerFailureTest, DictOfBatches) { chains<DictModel>(kBatches); }
+TEST_F(PowerFailureTest, ArrayOfMixedSizes) { chains<ArrayModel>(kMixed); }
+TEST_F(PowerFailureTest, ArrayOfFullLogs) { chains<ArrayModel>(kFullLogs); }
 TEST_F(PowerFailureTest, Creation) { chains<ListModel>(kCreation); }
 TEST_F(PowerFailureTest, DictOfADividedIndex) { chains<DictModel>(kDivided); }
 TEST_F(PowerFailureTest, DictOfManyPages) { chains<DictModel>(kManyPages); }
