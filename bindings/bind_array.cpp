@@ -354,7 +354,11 @@ int expose(PyObject* self, Py_buffer* view, int flags) {
 void destroy_rows(PyObject* self) {
     PyTypeObject* type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
-    const std::unique_ptr<RawArray::Rows> last(rows_of(self).rows);
+    std::unique_ptr<RawArray::Rows> rows(rows_of(self).rows);
+    {
+        const WithoutGil released;  // it may be the last that keeps its store open
+        rows.reset();
+    }
     type->tp_free(self);
     Py_DECREF(type);
 }

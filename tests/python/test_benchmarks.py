@@ -324,3 +324,11 @@ def test_the_table_of_rows_beyond_memory(benchmarks):
     table = benchmarks("report").beyond_ram({**results, "environment": {"date": "today"}})
     assert "| 2 × 512 MiB | EMDict | 1,000 | - | 10 | 1.50 | 6 | - | ended |" in table
     assert "was not measured" in table and "no lmdb" in table
+
+
+@pytest.mark.parametrize("script, arguments", [("arrays.py", ["--n", 1000]), ("shadow_memory.py", ["--size", 20_000, "--marks", 50])])
+def test_the_benchmarks_of_arrays_run(script, arguments):
+    command = [sys.executable, str(RUN.parent / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("|") > 20
