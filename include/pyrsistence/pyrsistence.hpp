@@ -7,6 +7,7 @@
 #include "pyrsistence/deque.hpp"
 #include "pyrsistence/dict.hpp"
 #include "pyrsistence/error.hpp"
+#include "pyrsistence/external.hpp"
 #include "pyrsistence/list.hpp"
 #include "pyrsistence/set.hpp"
 #include "pyrsistence/store.hpp"
