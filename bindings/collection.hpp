@@ -276,5 +276,6 @@ void bind_deque(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);
+void bind_external(nb::module_& module);
 
 }  // namespace pyrsistence::bindings

@@ -224,7 +224,7 @@ public:
     void push(T item) {
         const std::uint64_t bytes = kItemBytes + detail::heap_bytes(item);
         if (used_ + bytes > budget() && !load_.empty()) spill();
-        if (load_.capacity() == 0) load_.reserve(budget() / kItemBytes + 1);  // memory that is not touched costs nothing
+        detail::make_room(load_, 1, budget() / kItemBytes + 1);
         load_.push_back(std::move(item));
         used_ += bytes;
         ++count_;

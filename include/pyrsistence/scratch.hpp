@@ -47,6 +47,16 @@ struct MemoryPlan {
     std::size_t fan;       ///< at least 2
 };
 
+/// Makes room for `more` elements in a vector that shall hold `most` of them. Beside those that there are, copying them
+/// to their new place never takes room for more than a quarter of `most`.
+template <class T>
+void make_room(std::vector<T>& vector, std::size_t more, std::uint64_t most) {
+    if (vector.size() + more <= vector.capacity()) return;
+    std::uint64_t capacity = std::max<std::uint64_t>(2 * vector.capacity(), 4096);
+    if (capacity > most / 4) capacity = most;
+    vector.reserve(static_cast<std::size_t>(std::max<std::uint64_t>(capacity, vector.size() + more)));
+}
+
 /// A temporary file of blocks, made when the first block is written. Blocks given back are used again.
 class Scratch {
 public:
@@ -179,7 +189,7 @@ public:
         sources_[tree_.winner()].pop();
         tree_.replay([this](std::size_t a, std::size_t b) { return beats(a, b); });
     }
-    std::vector<Source>& sources() noexcept { return sources_; }
+    const std::vector<Source>& sources() const noexcept { return sources_; }
 
 private:
     bool beats(std::size_t a, std::size_t b) {

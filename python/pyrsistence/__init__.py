@@ -24,6 +24,7 @@ from ._errors import (
     ReadOnlyError,
     StorageError,
 )
+from ._external import external_sort, group_by, merge, shuffle, unique
 from ._keys import register_key
 from ._store import SnapshotInfo, Snapshots, Store
 from ._support import Info
@@ -52,7 +53,12 @@ __all__ = [
     "StorageError",
     "Store",
     "__version__",
+    "external_sort",
+    "group_by",
+    "merge",
     "register_key",
+    "shuffle",
+    "unique",
     "verify",
 ]
 
@@ -64,6 +70,8 @@ for _class in (EMDict, EMList, EMSet, EMDeque, Store):
     _class.snapshots = _store.snapshots
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
+    _class.__module__ = "pyrsistence"
+for _class in (external_sort, group_by, merge, shuffle, unique):
     _class.__module__ = "pyrsistence"
 del _class
 _abc.MutableMapping.register(EMDict)
