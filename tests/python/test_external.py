@@ -446,7 +446,7 @@ def test_a_sort_that_fails_changes_nothing(store):
         stored.extend(range(20_000))
         with pytest.raises(ZeroDivisionError):
             stored.sort(key=lambda i: 1 / (i - 9999), memory_limit=100_000)
-        Trap.left = 100_000
+        Trap.left = 15_000
         with pytest.raises(LookupError, match="enough"):
             stored.sort(key=Trap, memory_limit=1 << 20)
 
