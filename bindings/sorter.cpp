@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "bindings/value_codec.hpp"
+#include "pyrsistence/stable_sort.hpp"
 
 namespace pyrsistence::bindings {
 
@@ -18,7 +19,7 @@ void sort_list(const nb::object& list, PyObject* key, bool reverse) {
 namespace {
 
 constexpr std::byte kNoKey{Tag::kSeparator};  ///< in the place of a key that has no item: it is asked for again
-/// An entry, and half of one more that std::stable_sort needs.
+/// An entry, and half of one more that sorting needs.
 constexpr std::uint64_t kEntryBytes = 24;
 /// A rank while a load is sorted by list.sort: an int, its places in two lists, and in the room of a merge.
 constexpr std::uint64_t kRankBytes = 72;
@@ -233,7 +234,7 @@ void Sorter::become_objects() {
 void Sorter::sort_load() {
     if (kind_ != KeyKind::object) {
         const WithoutGil released;
-        std::ranges::stable_sort(entries_, [this](const Entry& first, const Entry& second) {
+        detail::stable_sort(std::span(entries_), [this](const Entry& first, const Entry& second) {
             const Entry& a = reverse_ ? second : first;
             const Entry& b = reverse_ ? first : second;
             if (a.prefix != b.prefix || kind_ == KeyKind::integer || kind_ == KeyKind::real) return a.prefix < b.prefix;

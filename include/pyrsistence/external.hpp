@@ -23,6 +23,7 @@
 #include <tuple>
 
 #include "pyrsistence/scratch.hpp"
+#include "pyrsistence/stable_sort.hpp"
 #include "pyrsistence/typed.hpp"
 
 namespace pyrsistence {
@@ -248,7 +249,7 @@ public:
 private:
     using Source = detail::RunSource<T>;
     using SourceLess = detail::ProjectedLess<Less, Proj>;
-    /// std::stable_sort needs room for half of the items.
+    /// A stable sort needs room for half of the items.
     static constexpr std::uint64_t kItemBytes = sizeof(T) + (sizeof(T) + 1) / 2;
 
     std::uint64_t budget() const { return plan_.memory - (detail::kRaw<T> ? 0 : std::min<std::uint64_t>(plan_.block, plan_.memory / 2)); }
@@ -256,7 +257,15 @@ private:
         used_ = 0;
         return std::exchange(count_, 0);
     }
-    void sort_load() { std::ranges::stable_sort(load_, std::ref(less_), std::ref(proj_)); }
+    void sort_load() {
+        if constexpr (std::is_trivially_copyable_v<T>) {
+            detail::stable_sort(std::span(load_), [this](const T& a, const T& b) -> bool {
+                return std::invoke(less_, std::invoke(proj_, a), std::invoke(proj_, b));
+            });
+        } else {
+            std::ranges::stable_sort(load_, std::ref(less_), std::ref(proj_));
+        }
+    }
     void spill() {
         if (!scratch_) scratch_ = std::make_unique<detail::Scratch>(options_, plan_.block);
         sort_load();

@@ -155,7 +155,11 @@ public:
     void replay(Beats&& beats) {
         std::size_t winner = nodes_[0];
         for (std::size_t node = (winner + nodes_.size()) / 2; node > 0; node /= 2) {
-            if (beats(nodes_[node], winner)) std::swap(nodes_[node], winner);
+            // Without a branch: who wins cannot be predicted.
+            const std::size_t loser = nodes_[node];
+            const bool wins = beats(loser, winner);
+            nodes_[node] = wins ? winner : loser;
+            winner = wins ? loser : winner;
         }
         nodes_[0] = winner;
     }
@@ -195,7 +199,8 @@ private:
     bool beats(std::size_t a, std::size_t b) {
         if (sources_[a].done()) return false;
         if (sources_[b].done()) return true;
-        return a < b ? !less_(sources_[b], sources_[a]) : less_(sources_[a], sources_[b]);
+        const bool earlier = a < b;  // then it also wins if neither is less
+        return less_(sources_[earlier ? b : a], sources_[earlier ? a : b]) != earlier;
     }
 
     std::vector<Source> sources_;
