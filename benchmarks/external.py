@@ -7,7 +7,7 @@ twice, which no external sort can do without: in the same group, on the same dis
 generator are sorted under a limit that they exceed several times, beside sorted() with all memory.
 
     python benchmarks/external.py --write-docs         what the project publishes; needs a disk with room for 4 GiB
-    python benchmarks/external.py --limit 16M --n 20k   a trial
+    python benchmarks/external.py --limit 64M --n 20k   a trial
 
 As a program with JSON as its argument it is one step, and prints one line of JSON.
 """
@@ -94,7 +94,8 @@ def one_side(side: str, folder: Path, options: argparse.Namespace, limit: Memory
     before = children()
     done = limit.run(arguments, timeout=3600)
     used = children() - before
-    if done.returncode == 3:
+    if done.returncode == 3 or (done.returncode != 0 and side == "stxxl"):
+        run.say(f"SKIPPED {side}: not in this build, or it failed with so little memory")
         return None
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(arguments)} failed")
