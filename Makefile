@@ -101,6 +101,13 @@ bench: setup-build .venv/.installed bench-packages  ## Run the benchmarks (BENCH
 bench-beyond-ram: setup-build .venv/.installed bench-packages  ## More data than memory (hours; BENCH=...)
 	@$(VENV_PYTHON) benchmarks/beyond_ram.py $${BENCH-}
 
+bench-external: setup-build .venv/.installed  ## External sorting, C++ and Python (BENCH=--write-docs is what the project publishes)
+	@tools/setup.sh bench
+	@cmake -S . -B build-bench --log-level=WARNING -DCMAKE_BUILD_TYPE=Release -DPYRSISTENCE_BENCHMARKS=ON \
+	    -DPYRSISTENCE_BUILD_TESTS=OFF -DPYRSISTENCE_BUILD_EXAMPLES=OFF
+	@cmake --build build-bench --parallel $(JOBS) --target external_sort
+	@$(VENV_PYTHON) benchmarks/external.py $${BENCH-}
+
 # One by one: a rival that cannot be installed here is left out, and the benchmarks say so.
 bench-packages: .venv/.installed
 	@for package in $$($(VENV_PYTHON) benchmarks/run.py --packages); do \
@@ -141,4 +148,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long kill-long planted-faults fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-cpp develop stubs wheel clean
+.PHONY: crash-long kill-long planted-faults fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-external bench-cpp develop stubs wheel clean

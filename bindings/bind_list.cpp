@@ -170,12 +170,14 @@ PyObject* clear(PyObject* self, PyObject*) {
 PyObject* copy_method(PyObject* self, PyObject*) { return copy(self).release().ptr(); }
 
 PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
-    static const char* names[] = {"key", "reverse", nullptr};
-    PyObject* key = Py_None;
+    static const char* names[] = {"key", "reverse", "memory_limit", "progress", nullptr};
+    PyObject *key = Py_None, *memory_limit = Py_None, *progress = Py_None;
     int descending = 0;
     char** keywords = const_cast<char**>(names);
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$Op:sort", keywords, &key, &descending)) return nullptr;
-    sort(self, key, descending != 0);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$OpOO:sort", keywords, &key, &descending, &memory_limit, &progress)) {
+        return nullptr;
+    }
+    sort(self, key, descending != 0, memory_limit, progress);
     Py_RETURN_NONE;
 }
 

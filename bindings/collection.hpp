@@ -285,5 +285,6 @@ void bind_array(nb::module_& module);
 void bind_store(nb::module_& module);
 void bind_verify(nb::module_& module);
 void bind_codec(nb::module_& module);
+void bind_external(nb::module_& module);
 
 }  // namespace pyrsistence::bindings

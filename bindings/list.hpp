@@ -143,7 +143,8 @@ void delete_slice(PyObject* self, PyObject* slice);
 void append_all(PyObject* self, PyObject* iterable);
 /// The same by way of a subclass's own append().
 void extend(PyObject* self, PyObject* iterable);
-void sort(PyObject* self, PyObject* key, bool reverse);
+/// `memory_limit` and `progress` may be None.
+void sort(PyObject* self, PyObject* key, bool reverse, PyObject* memory_limit, PyObject* progress);
 /// Lets `self` hold its items `times` times.
 void repeat(PyObject* self, Py_ssize_t times);
 /// A temporary store of the base class with the picklers of `self`.

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "bindings/list.hpp"
+#include "bindings/sorter.hpp"
 #include "bindings/value_codec.hpp"
 
 namespace pyrsistence::bindings::list {
@@ -101,70 +102,71 @@ private:
 
 // ---- sort ----
 
-/// The items, the objects that they are compared by, and the session they were read in.
-struct Snapshot {
-    ItemPool items;
-    nb::object keys;
-    std::uint64_t serial;
+/// progress(done, total) for each item that is read, and again for each that is stored.
+class SortProgress {
+public:
+    SortProgress(PyObject* callable, std::uint64_t items) : progress_(progress_to(callable)), total_(2 * items) {}
+
+    void step() {
+        if (++done_ % kOften == 0) tell();
+    }
+    void reach(std::uint64_t done) {
+        done_ = done;
+        tell();
+    }
+
+private:
+    static constexpr std::uint64_t kOften = 16 * 1024;
+    void tell() {
+        if (progress_) progress_(std::min(done_, total_), total_);
+    }
+    Progress progress_;
+    std::uint64_t done_ = 0;
+    const std::uint64_t total_;
 };
 
-void read_all(PyObject* self, PyObject* key, Snapshot& snapshot) {
-    snapshot.serial = ListUse(collection_of(self)).serial();
-    snapshot.keys = own(PyList_New(0));
-    Cursor cursor(0, size(self), Cursor::Direction::forward, kChunkItems);
-    Bytes item;
-    Buffer copy;
-    SignalPoll poll;
-    while (cursor.next(collection_of(self), item)) {
-        snapshot.items.add(item);
-        copy.assign(item);
-        nb::object object = decode(self, copy);
-        if (key != Py_None) object = own(PyObject_CallOneArg(key, object.ptr()));
-        checked(PyList_Append(snapshot.keys.ptr(), object.ptr()));
-        poll.step();
-    }
-}
-
-/// Calls the method sort() of a Python list.
-void sort_in_memory(const nb::object& items, PyObject* key, bool reverse) {
-    const nb::object method = own(PyObject_GetAttrString(items.ptr(), "sort"));
-    const nb::object nothing = own(PyTuple_New(0));
-    PyObject* descending = reverse ? Py_True : Py_False;
-    const nb::object options = own(Py_BuildValue("{s:O,s:O}", "key", key, "reverse", descending));
-    own(PyObject_Call(method.ptr(), nothing.ptr(), options.ptr()));
-}
-
-/// The ranks of the keys in sorted order, a Python list. Runs user code.
-nb::object sorted_ranks(const nb::object& keys, bool reverse) {
-    const Py_ssize_t count = PyList_GET_SIZE(keys.ptr());
-    const auto range_type = reinterpret_cast<PyObject*>(&PyRange_Type);
-    const nb::object range = own(PyObject_CallFunction(range_type, "n", count));
-    nb::object ranks = in_memory(range.ptr());
-    const nb::object key_of = own(PyObject_GetAttrString(keys.ptr(), "__getitem__"));
-    sort_in_memory(ranks, key_of.ptr(), reverse);
-    return ranks;
-}
-
-std::vector<Bytes> reorder(const ItemPool& items, const nb::object& ranks) {
-    std::vector<Bytes> sorted;
-    sorted.reserve(items.size());
-    for (std::size_t i = 0; i < items.size(); ++i) {
-        sorted.push_back(items[PyLong_AsSize_t(PyList_GET_ITEM(ranks.ptr(), static_cast<Py_ssize_t>(i)))]);
-    }
-    return sorted;
-}
-
-/// False if the list is not as it was.
-bool store_sorted(PyObject* self, const Snapshot& snapshot, const std::vector<Bytes>& sorted) {
-    const std::vector<Bytes> before = snapshot.items.views();
+ExternalOptions sort_options(PyObject* self, PyObject* memory_limit) {
+    ExternalOptions options = external_options(memory_limit, Py_None);
     const ListUse use(collection_of(self));
-    if (use.serial() != snapshot.serial) return false;
-    return use.without_gil([&](RawList& list) { return list.exchange(before, sorted); });
+    options.directory = use->path();
+    if (options.memory_limit == 0) options.memory_limit = use->info().memory_limit;
+    if (use->read_only()) use->rearrange(Fingerprint(0), {});  // raises what every change does
+    return options;
+}
+
+/// In memory what the limit allows, the rest in a temporary file in the list's directory.
+void sort_natively(PyObject* self, PyObject* key, bool reverse, PyObject* memory_limit, PyObject* progress) {
+    const Collection& list = collection_of(self);
+    const std::uint64_t serial = ListUse(list).serial();
+    Sorter sorter(sort_options(self, memory_limit), key, reverse, list.serializer());
+    Fingerprint before(ListUse(list)->version());
+    SortProgress told(progress, size(self));
+    SignalPoll poll;
+    Cursor cursor(0, size(self), Cursor::Direction::forward, kChunkItems);
+    for (Bytes item; cursor.next(list, item);) {
+        before.add(item);
+        sorter.add(item);
+        poll.step();
+        told.step();
+    }
+    sorter.finish();
+    told.reach(before.items());
+    sorter.make_native([&] { told.step(); });
+    const ListUse use(list);
+    const bool done = use.serial() == serial && use.without_gil([&](RawList& raw) {
+        return raw.rearrange(before, [&](Bytes& item) {
+            const bool more = sorter.next();
+            if (more) item = sorter.item();
+            return more;
+        });
+    });
+    if (!done) raise(PyExc_ValueError, "list modified during sort");
+    told.reach(2 * before.items());
 }
 
 void sort_by_overrides(PyObject* self, PyObject* key, bool reverse) {
     const nb::object items = in_memory(self);
-    sort_in_memory(items, key, reverse);
+    sort_list(items, key, reverse);
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(items.ptr()); ++i) {
         checked(PyObject_SetItem(self, own(PyLong_FromSsize_t(i)).ptr(), PyList_GET_ITEM(items.ptr(), i)));
     }
@@ -213,13 +215,9 @@ void append_all(PyObject* self, PyObject* iterable) {
     appender.flush();
 }
 
-void sort(PyObject* self, PyObject* key, bool reverse) {
-    if (!is_plain(self)) return sort_by_overrides(self, key, reverse);
-    Snapshot snapshot;
-    read_all(self, key, snapshot);
-    const nb::object ranks = sorted_ranks(snapshot.keys, reverse);
-    const std::vector<Bytes> sorted = reorder(snapshot.items, ranks);
-    if (!store_sorted(self, snapshot, sorted)) raise(PyExc_ValueError, "list modified during sort");
+void sort(PyObject* self, PyObject* key, bool reverse, PyObject* memory_limit, PyObject* progress) {
+    if (is_plain(self)) sort_natively(self, key, reverse, memory_limit, progress);
+    else sort_by_overrides(self, key, reverse);
 }
 
 void repeat(PyObject* self, Py_ssize_t times) {

@@ -156,13 +156,23 @@ Return a copy with the same picklers: a temporary EMList, deleted when it is clo
 ...         l == [1], other == [1, 2]
 (True, True))";
 
-inline constexpr const char* kSort = R"(sort($self, /, *, key=None, reverse=False)
+inline constexpr const char* kSort = R"(sort($self, /, *, key=None, reverse=False, memory_limit=None, progress=None)
 --
 
-Sort in place, stably, using < only; atomic: it happens completely or not at all.
+Sort in place, stably, using < only; atomic: it happens completely or not at all, whatever the size.
 
-key is called once per item. All items are held in main memory meanwhile. Raises ValueError, and changes
-nothing, if the list is changed meanwhile. O(n log n).
+key: called once per item; as of external_sort(), also for what is fast. Raises ValueError, and changes nothing, if the
+list is changed meanwhile.
+
+memory_limit: bytes for what is sorted at once, beside the memory of the store; as much as that has if None. What does
+not fit goes to a temporary file in the list's directory, of which nothing is left when the process ends.
+
+progress: called as progress(done, total) now and then, where total is twice the number of items: each is read once and
+stored once. What it raises ends the sort.
+
+The sorted items are laid beside the old ones and replace them in one step, durably if they do not fit into the
+log. O(n log n); each item is read from the list, written to the file and read from it once or twice, and written to the
+list: Theta((N/B) log_{M/B} (N/B)) blocks (Aggarwal and Vitter, CACM 31(9), 1988).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMList(None) as l:

@@ -31,4 +31,5 @@ NB_MODULE(_core, module) {
     bindings::bind_store(module);
     bindings::bind_verify(module);
     bindings::bind_codec(module);
+    bindings::bind_external(module);
 }

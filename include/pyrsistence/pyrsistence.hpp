@@ -8,6 +8,7 @@
 #include "pyrsistence/deque.hpp"
 #include "pyrsistence/dict.hpp"
 #include "pyrsistence/error.hpp"
+#include "pyrsistence/external.hpp"
 #include "pyrsistence/list.hpp"
 #include "pyrsistence/priority_queue.hpp"
 #include "pyrsistence/set.hpp"

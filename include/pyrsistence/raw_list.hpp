@@ -2,6 +2,7 @@
 // any place is O(log n). Items must not be empty.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -13,6 +14,26 @@ namespace pyrsistence {
 /// What a RawList is in its store. A deque is a list that may have a limit: when it is full, a new item at one end
 /// pushes out the item at the other.
 enum class ListType : std::uint8_t { list = 2, deque = 4 };
+
+/// What a list held when it was read from front to back: enough to tell whether it still does.
+class Fingerprint {
+public:
+    /// Of no items yet. `version`: of the list before the first item is read.
+    explicit Fingerprint(std::uint64_t version) : version_(version) {}
+    void add(Bytes item);
+
+    std::uint64_t items() const noexcept { return items_; }
+    std::uint64_t bytes() const noexcept { return bytes_; }
+
+private:
+    friend class RawList;
+    std::uint64_t version_;
+    std::uint64_t items_ = 0, bytes_ = 0;
+    std::uint64_t hash_ = 0;  ///< XXH3-64 of each item, seeded with that of the items before
+};
+
+/// Gives one item after the other, valid until the next call; false at the end.
+using ItemSource = std::function<bool(Bytes& item)>;
 
 class RawList : public Container {
 public:
@@ -50,8 +71,10 @@ public:
     /// Sets the items at first, first + step, ... Atomic. False, and nothing is set, unless all of them exist and it
     /// has the size expected.
     bool set_slice(std::uint64_t first, std::int64_t step, std::span<const Bytes> items, Size expected = {});
-    /// Replaces all items if they are still those `before`, else false. Atomic. O(n).
-    bool exchange(std::span<const Bytes> before, std::span<const Bytes> after);
+    /// Puts the items of `next` in the place of all items, if these are still those `before`; else false, and nothing
+    /// happens. Atomic: they are laid beside the old ones, and replace them in one step. `next` gives as many bytes as
+    /// there were (it sorts them, for example), and runs under the store's lock. O(n), memory bounded.
+    bool rearrange(const Fingerprint& before, const ItemSource& next);
     /// Moves `steps` items one by one from the end to the front; if negative, from the front to the end. Atomic.
     /// O(min(|steps|, n) log n).
     void rotate(std::int64_t steps);

@@ -36,6 +36,7 @@ from ._errors import (
     ReadOnlyError,
     StorageError,
 )
+from ._external import external_sort, group_by, merge, shuffle, unique
 from ._keys import register_key
 from ._store import SnapshotInfo, Snapshots, Store
 from ._support import Info
@@ -70,7 +71,12 @@ __all__ = [
     "StorageError",
     "Store",
     "__version__",
+    "external_sort",
+    "group_by",
+    "merge",
     "register_key",
+    "shuffle",
+    "unique",
     "verify",
 ]
 
@@ -90,6 +96,8 @@ for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPrio
     _class.snapshots = _store.snapshots
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
 for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
+    _class.__module__ = "pyrsistence"
+for _class in (external_sort, group_by, merge, shuffle, unique):
     _class.__module__ = "pyrsistence"
 del _class, _name, _property
 _abc.MutableMapping.register(EMDict)

@@ -50,7 +50,12 @@ __all__ = [
     "StorageError",
     "Store",
     "__version__",
+    "external_sort",
+    "group_by",
+    "merge",
     "register_key",
+    "shuffle",
+    "unique",
     "verify",
 ]
 
@@ -259,7 +264,14 @@ class EMList(_Collection, MutableSequence[_T]):
     def __iter__(self) -> Iterator[_T]: ...
     def __reversed__(self) -> Iterator[_T]: ...
     def insert(self, index: SupportsIndex, value: _T, /) -> None: ...
-    def sort(self, *, key: Callable[[_T], Any] | None = None, reverse: bool = False) -> None: ...
+    def sort(
+        self,
+        *,
+        key: Callable[[_T], Any] | None = None,
+        reverse: bool = False,
+        memory_limit: int | None = None,
+        progress: _Progress = None,
+    ) -> None: ...
     def copy(self) -> EMList[_T]: ...
     def edit(self, index: SupportsIndex) -> AbstractContextManager[_T]: ...
     def __add__(self, other: Iterable[_T], /) -> EMList[_T]: ...
@@ -587,5 +599,45 @@ class EMCounter(EMDict[_T, int]):
     def __ge__(self, other: EMCounter[_T] | collections.Counter[_T]) -> bool: ...
     def __gt__(self, other: EMCounter[_T] | collections.Counter[_T]) -> bool: ...
 
+class _OwningIterator(Iterator[_T]):
+    def __next__(self) -> _T: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: object) -> None: ...
+    def close(self) -> None: ...
+
+class _ExternalIterator(_OwningIterator[_T]):
+    def __length_hint__(self) -> int: ...
+
+_ReadProgress = Callable[[int, int | None], object] | None
+
+def external_sort(
+    iterable: Iterable[_T],
+    *,
+    key: Callable[[_T], Any] | None = None,
+    reverse: bool = False,
+    memory_limit: int | None = None,
+    directory: _RepairPath | None = None,
+    progress: _ReadProgress = None,
+) -> _ExternalIterator[_T]: ...
+def merge(
+    *iterables: Iterable[_T], key: Callable[[_T], Any] | None = None, reverse: bool = False
+) -> _ExternalIterator[_T]: ...
+def unique(iterable: Iterable[_T], *, key: Callable[[_T], Any] | None = None) -> Iterator[_T]: ...
+def group_by(
+    iterable: Iterable[_T],
+    key: Callable[[_T], _K],
+    *,
+    memory_limit: int | None = None,
+    directory: _RepairPath | None = None,
+    progress: _ReadProgress = None,
+) -> _OwningIterator[tuple[_K, Iterator[_T]]]: ...
+def shuffle(
+    iterable: Iterable[_T],
+    *,
+    seed: SupportsIndex | None = None,
+    memory_limit: int | None = None,
+    directory: _RepairPath | None = None,
+    progress: _ReadProgress = None,
+) -> _ExternalIterator[_T]: ...
 def verify(path: _RepairPath, *, progress: _Progress = None, repair: bool | _RepairPath = False) -> Report: ...
 def register_key(cls: type[_T], function: Callable[[_T], object]) -> Any: ...

@@ -2,6 +2,7 @@
 #include <array>
 #include <functional>
 
+#include "codec/hash.hpp"
 #include "containers/layout.hpp"
 #include "containers/payload.hpp"
 #include "containers/records.hpp"
@@ -180,17 +181,60 @@ void commit_replace(WriteStep& step, ContainerId container, std::uint64_t first,
     step.commit_batch();
 }
 
-/// Whether the list consists of these items.
-bool holds(const Tree& tree, std::span<const Bytes> items) {
-    if (tree.size() != items.size()) return false;
-    bool same = true;
-    for (std::optional<std::uint64_t> at = 0; at && *at < items.size() && same;) {
-        at = tree.scan(*at, [&](std::uint64_t rank, const Record& record) {
-            return same = std::ranges::equal(tree.resolve(record), items[rank]);
-        });
+/// The items of a list that is written beside the one that there is.
+class FreshItems {
+public:
+    FreshItems(WriteStep& step, ContainerId container) : step_(step), container_(container) {}
+
+    void append(Bytes item) {
+        if (item.size() > structures::SlottedPage::kMaxRecord) {
+            flush();
+            step_.next();
+            const Payload payload(step_, item);
+            tree().insert(size_, payload.record());
+            step_.commit(record_header(ListOp::insert, container_, payload.logged_extent()).u48(size_++), payload.logged_bytes());
+            return;
+        }
+        ends_[waiting_++] = (bytes_.append(item), bytes_.size());
+        if (waiting_ == kMostAppended) flush();
     }
-    return same;
-}
+    /// Writes what waits.
+    void flush() {
+        std::array<Record, kMostAppended> records;
+        for (std::size_t i = 0; i < waiting_; ++i) {
+            const std::size_t begin = i == 0 ? 0 : ends_[i - 1];
+            records[i] = {bytes_.view().subspan(begin, ends_[i] - begin), false};
+        }
+        for (std::span<const Record> left = std::span(records).first(waiting_); !left.empty();) {
+            step_.next();
+            const std::size_t count = tree().append_some(left);
+            for (const Record& record : left.first(count)) {
+                step_.commit(record_header(ListOp::insert, container_).u48(size_++), record.stored);
+            }
+            left = left.subspan(count);
+        }
+        waiting_ = 0;
+        bytes_.clear();
+    }
+    /// In the place of the container's items, which go.
+    void take_over() {
+        step_.next();
+        std::byte* root = step_.change(container_) + ListRoot::kItems;
+        Tree(step_.pager(), root, structures::TreeOrder::rank).clear();
+        std::memcpy(root, root_, sizeof root_);
+    }
+
+private:
+    Tree tree() { return Tree(step_.pager(), root_, structures::TreeOrder::rank); }
+
+    WriteStep& step_;
+    const ContainerId container_;
+    std::byte root_[RootField::kSize]{};
+    std::uint64_t size_ = 0;
+    Buffer bytes_;
+    std::array<std::size_t, kMostAppended> ends_;
+    std::size_t waiting_ = 0;
+};
 
 /// For a new deque.
 std::function<void(WriteStep&, ContainerId)> with_limit(ListType type, std::optional<std::uint64_t> max_size) {
@@ -337,10 +381,35 @@ bool RawList::set_slice(std::uint64_t first, std::int64_t stride, std::span<cons
     return true;
 }
 
-bool RawList::exchange(std::span<const Bytes> before, std::span<const Bytes> after) {
-    WriteStep step(writable_store(), logged_size(after) + RecordHeader::kMaxSize, WriteStep::Kind::batch);
-    if (!holds(ListRoot::items(step.pager(), step.root(id_)), before)) return false;
-    commit_replace(step, id_, 0, before.size(), after);
+void Fingerprint::add(Bytes item) {
+    hash_ = XXH3_64bits_withSeed(item.data(), item.size(), hash_);
+    bytes_ += item.size();
+    ++items_;
+}
+
+bool RawList::rearrange(const Fingerprint& before, const ItemSource& next) {
+    // What is logged is in memory meanwhile.
+    const std::uint64_t logged = before.bytes() + (before.items() + 1) * RecordHeader::kMaxSize;
+    const bool small = logged <= info().memory_limit / 8;
+    WriteStep step(writable_store(), small ? logged : SIZE_MAX, WriteStep::Kind::batch);
+    if (writable_store().version() != before.version_) {
+        Fingerprint now(before.version_);
+        const Tree tree = ListRoot::items(step.pager(), step.root(id_));
+        for (std::optional<std::uint64_t> at = 0; at && now.items() < before.items();) {
+            at = tree.scan(*at, [&](std::uint64_t, const Record& record) {
+                now.add(tree.resolve(record));
+                return true;
+            });
+        }
+        if (tree.size() != before.items() || now.hash_ != before.hash_ || now.bytes() != before.bytes()) return false;
+    }
+    step.change(id_);  // from here on a failure gives the new pages back
+    step.commit(record_header(ListOp::clear, id_));
+    FreshItems fresh(step, id_);
+    for (Bytes item; next(item);) fresh.append(item);
+    fresh.flush();
+    fresh.take_over();
+    step.commit_batch();
     return true;
 }
 

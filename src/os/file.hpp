@@ -67,6 +67,8 @@ public:
     /// Reserves disk space for [offset, offset + length) and lengthens the file to cover it.
     virtual void allocate(std::uint64_t offset, std::uint64_t length) = 0;
     virtual void truncate(std::uint64_t size) = 0;
+    /// Asks the kernel to read the range ahead. Never fails.
+    virtual void will_need([[maybe_unused]] std::uint64_t offset, [[maybe_unused]] std::uint64_t length) const noexcept {}
     virtual std::uint64_t size() const = 0;
     /// Maps the range shared and advised MADV_RANDOM (a written page then dirties 4 KiB, not a
     /// folio). The range may reach beyond the end of the file; touching it there is the caller's fault.
@@ -111,6 +113,8 @@ public:
     virtual std::unique_ptr<File> open(const fs::path&, Access) = 0;
     /// Creates a new file with mode 0600; it must not exist.
     virtual std::unique_ptr<File> create(const fs::path&) = 0;
+    /// Creates a file that has no name in the directory and is gone when it is closed, or when the process ends.
+    virtual std::unique_ptr<File> create_temporary(const fs::path& directory);
     /// Creates a directory with mode 0700; false if it was there already.
     virtual bool create_directory(const fs::path&) = 0;
     virtual void rename(const fs::path& from, const fs::path& to) = 0;

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <fstream>
 #include <new>
+#include <random>
 
 #include "os/file.hpp"
 #include "os/mapping_guard.hpp"
@@ -68,6 +69,7 @@ public:
     void sync() override;
     void allocate(std::uint64_t offset, std::uint64_t length) override;
     void truncate(std::uint64_t size) override;
+    void will_need(std::uint64_t offset, std::uint64_t length) const noexcept override;
     std::uint64_t size() const override { return static_cast<std::uint64_t>(status().st_size); }
     std::unique_ptr<Mapping> map(std::uint64_t offset, std::size_t length, Access access) override;
     bool try_lock(std::uint64_t offset, Lock lock) override;
@@ -162,6 +164,10 @@ void PosixFile::truncate(std::uint64_t size) {
     if (retry([&] { return ::ftruncate(descriptor_, to_offset(size)); }) != 0) fail("truncate", path_, errno);
 }
 
+void PosixFile::will_need(std::uint64_t offset, std::uint64_t length) const noexcept {
+    ::posix_fadvise(descriptor_, to_offset(offset), to_offset(length), POSIX_FADV_WILLNEED);
+}
+
 std::unique_ptr<Mapping> PosixFile::map(std::uint64_t offset, std::size_t length, Access access) {
     const int protection = access == Access::read_write ? PROT_READ | PROT_WRITE : PROT_READ;
     void* place = ::mmap(nullptr, length, protection, MAP_SHARED, descriptor_, to_offset(offset));
@@ -228,6 +234,15 @@ public:
     }
     std::unique_ptr<File> create(const fs::path& path) override {
         return open_file(path, O_RDWR | O_CREAT | O_EXCL);
+    }
+    std::unique_ptr<File> create_temporary(const fs::path& directory) override {
+        try {
+            return open_file(directory / ".", O_RDWR | O_TMPFILE | O_EXCL);  // the directory may be a link
+        } catch (const StorageError& error) {
+            // What file systems and kernels say that know no such files.
+            if (error.code() != EOPNOTSUPP && error.code() != EISDIR && error.code() != EINVAL) throw;
+            return FileSystem::create_temporary(directory);
+        }
     }
     bool create_directory(const fs::path& path) override {
         if (::mkdir(path.c_str(), 0700) == 0) return true;
@@ -327,6 +342,16 @@ void Mapping::will_need(std::size_t offset, std::size_t length) const noexcept {
     if (offset >= size_) return;
     const std::size_t begin = offset / page * page;
     ::madvise(data_ + begin, std::min(length + (offset - begin), size_ - begin), MADV_WILLNEED);
+}
+
+/// Where the system has no files without a name: one that loses it at once.
+std::unique_ptr<File> FileSystem::create_temporary(const fs::path& directory) {
+    static std::atomic<std::uint64_t> made = 0;
+    const std::string name = ".pyrsistence-" + std::to_string(::getpid()) + "-" + std::to_string(++made) + "-" +
+                             std::to_string(std::random_device{}());
+    std::unique_ptr<File> file = create(directory / name);
+    remove(directory / name);
+    return file;
 }
 
 FileSystem& FileSystem::posix() {

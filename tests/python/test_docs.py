@@ -70,6 +70,9 @@ def test_the_examples_of_the_readme(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines() == [
         "['exit'] [999997, 999998, 999999] ['main', 'parse', 'run']",
         "['parse', 'run'] 0",
+        "0 1666699170",
+        "1 1666640421",
+        "2 1666657917",
         "() None ()",
     ]
     with pyrsistence.Store("program", at="monday") as monday:

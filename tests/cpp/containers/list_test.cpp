@@ -53,6 +53,17 @@ protected:
         }
         return result;
     }
+    /// As if `before` had been read long ago.
+    static bool rearrange(RawList& list, std::span<const Bytes> before, std::span<const Bytes> after) {
+        Fingerprint fingerprint(UINT64_MAX);
+        for (const Bytes item : before) fingerprint.add(item);
+        return list.rearrange(fingerprint, [&](Bytes& item) {
+            if (after.empty()) return false;
+            item = after.front();
+            after = after.subspan(1);
+            return true;
+        });
+    }
     TempDir dir_;
     TestFileSystem files_;
 };
@@ -86,11 +97,11 @@ TEST_F(ListTest, ChangesThatExpectSomethingElseDoNotHappen) {
     EXPECT_FALSE(list.erase_slice(0, 1, 1, 41));
     EXPECT_FALSE(list.set_slice(0, 1, fresh, 41));
     EXPECT_FALSE(list.erase(5, as_bytes(before[6])));
-    EXPECT_FALSE(list.exchange(fresh, old));
-    EXPECT_FALSE(list.exchange(std::span(old).first(39), fresh));
+    EXPECT_FALSE(rearrange(list, fresh, old));
+    EXPECT_FALSE(rearrange(list, std::span(old).first(39), fresh));
     EXPECT_EQ(list.version(), version);
     EXPECT_EQ(all(list), before);
-    EXPECT_TRUE(list.exchange(old, fresh));
+    EXPECT_TRUE(rearrange(list, old, fresh));
     EXPECT_EQ(all(list), after);
     EXPECT_TRUE(list.erase_slice(0, 1, 38, 40));
     EXPECT_TRUE(list.erase(1, as_bytes(after[39])));
@@ -181,6 +192,86 @@ TEST_F(ListTest, SlicesAndReverseReachExtents) {
     list.checkpoint();
     list.check();
     EXPECT_LT(list.info().live_pages, 10u);
+}
+
+/// Sorted in place, in the log or, where that is too small, by a checkpoint: whole in any copy of the files.
+TEST_F(ListTest, RearrangingIsDoneWhenItReturns) {
+    for (const std::uint64_t window : {kSmall, kMedium}) {
+        const fs::path path = dir_.next();
+        OpenStore<RawList> open(path, &files_, window);
+        for (const std::size_t size : {20UL, 1000UL, 3000UL}) {
+            auto expected = texts(2000, size, 7);
+            for (std::size_t i = 0; i < expected.size(); i += 50) expected[i] += content(i, 20'000);
+            open->clear();
+            open->replace_slice(0, 0, views(expected));
+            std::vector<std::string> before = expected;
+            std::ranges::sort(expected);
+            ASSERT_TRUE(rearrange(*open, views(before), views(expected)));
+            open->append(as_bytes("after"));
+            expected.push_back("after");
+            const fs::path copy = dir_.next();
+            copy_store(path, copy);
+            RawList killed(copy);
+            killed.check();
+            ASSERT_EQ(all(killed), expected);
+            ASSERT_EQ(all(*open), expected);
+            open->check();
+        }
+    }
+}
+
+TEST_F(ListTest, RearrangingThatFailsChangesNothing) {
+    const fs::path path = dir_ / "store";
+    OpenStore<RawList> open(path, &files_, kMedium);
+    auto before = texts(600, 2500, 1);  // extents: each is a write
+    open->replace_slice(0, 0, views(before));
+    auto after = before;
+    std::ranges::sort(after);
+    for (unsigned at = 1; at < 600; at += 97) {
+        unsigned calls = 0;
+        files_.hook = [&](TestFileSystem::Call call, const fs::path&) {
+            if (call == TestFileSystem::Call::write && ++calls == at) throw StorageError("test: disk full", ENOSPC);
+        };
+        EXPECT_THROW(rearrange(*open, views(before), views(after)), StorageError);
+        files_.hook = nullptr;
+        ASSERT_EQ(all(*open), before);
+        open->check();
+    }
+    Fingerprint fingerprint(open->version());
+    for (const std::string& text : before) fingerprint.add(as_bytes(text));
+    unsigned calls = 0;
+    EXPECT_THROW(open->rearrange(fingerprint, [&](Bytes& item) {
+        if (++calls == 300) throw StorageError("test: the source", EIO);
+        item = as_bytes("x");
+        return true;
+    }), StorageError);
+    ASSERT_EQ(all(*open), before);
+    open->check();
+    EXPECT_TRUE(rearrange(*open, views(before), views(after)));
+    EXPECT_EQ(all(*open), after);
+    open->check();
+}
+
+/// In a transaction it is undone with the rest of it, whether its records fit into the batch or not.
+TEST_F(ListTest, RearrangingInATransaction) {
+    for (const std::size_t count : {100UL, 20'000UL}) {
+        OpenStore<RawList> open(dir_.next(), &files_, kSmall);
+        const auto before = texts(count, 30, 3);
+        auto after = before;
+        std::ranges::sort(after);
+        open->replace_slice(0, 0, views(before));
+        {
+            Transaction undone(*open);
+            ASSERT_TRUE(rearrange(*open, views(before), views(after)));
+            EXPECT_EQ(all(*open), after);
+        }
+        EXPECT_EQ(all(*open), before);
+        Transaction done(*open);
+        ASSERT_TRUE(rearrange(*open, views(before), views(after)));
+        done.commit();
+        EXPECT_EQ(all(*open), after);
+        open->check();
+    }
 }
 
 }  // namespace

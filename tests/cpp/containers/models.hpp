@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <numeric>
 #include <unordered_map>
 
 #include "codec/item.hpp"
@@ -258,6 +259,7 @@ public:
         else if (dice < 994) set_slice(list, random, rank);
         else if (dice < 996) rotate(list, random);
         else if (dice < 997) reverse(list);
+        else if (dice < 998) rearrange(list, random);
         else if (random.chance(10)) clear(list);
         ++done_;
     }
@@ -337,6 +339,30 @@ private:
         if (chunk.items.size() < 3 && !chunk.more) {
             ASSERT_EQ(expected, back ? 0 : items_.size());
         }
+    }
+    /// In the order of the bytes, if it still is what it was.
+    void rearrange(RawList* list, Random& random) {
+        std::vector<std::string> before, after;
+        for (const Value& value : items_) before.emplace_back(as_text(bytes(value)));
+        std::vector<std::size_t> order(items_.size());
+        std::iota(order.begin(), order.end(), 0);
+        std::ranges::stable_sort(order, {}, [&](std::size_t i) { return std::string_view(before[i]); });
+        const bool known = random.chance(50), other = !items_.empty() && random.chance(20);
+        if (list) {
+            Fingerprint fingerprint(known && !other ? list->version() : UINT64_MAX);
+            for (const std::string& item : before) fingerprint.add(as_bytes(other && &item == &before.back() ? "x" : item));
+            std::size_t next = 0;
+            const bool done = list->rearrange(fingerprint, [&](Bytes& item) {
+                if (next == order.size()) return false;
+                item = as_bytes(before[order[next++]]);
+                return true;
+            });
+            ASSERT_EQ(done, !other);
+        }
+        if (other) return;
+        std::vector<Value> sorted;
+        for (const std::size_t i : order) sorted.push_back(items_[i]);
+        items_ = std::move(sorted);
     }
     void erase_slice(RawList* list, Random& random, std::size_t first) {
         const std::uint64_t stride = random.chance(50) ? 1 : 1 + random.below(7);

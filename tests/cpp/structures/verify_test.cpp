@@ -47,7 +47,7 @@ protected:
         RootField::add_entries(root.data(), entries);
         return root;
     }
-    Verified verify(const Root& root, Verification& out, Tree::Key key = TreeOrder::id) {
+    Verified verify(const Root& root, Verification& out, TreeOrder key = TreeOrder::id) {
         return verify_tree(harness_.pager(), root.data(), key, out, [this](std::uint64_t at, Bytes) { visited_.push_back(at); });
     }
     static std::string text(const Verification& out) {
