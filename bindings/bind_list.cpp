@@ -167,7 +167,6 @@ PyObject* clear(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-PyObject* copy_method(PyObject* self, PyObject*) { return copy(self).release().ptr(); }
 
 PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"key", "reverse", "memory_limit", "progress", nullptr};
@@ -201,7 +200,6 @@ std::vector<PyMethodDef> methods() {
         {"count", guarded<&count>, METH_O, docs::kCount},
         {"reverse", guarded<&reverse>, METH_NOARGS, docs::kReverse},
         {"clear", guarded<&clear>, METH_NOARGS, docs::kClear},
-        {"copy", guarded<&copy_method>, METH_NOARGS, docs::kCopy},
         {"sort", method(guarded<&sort_method>), METH_VARARGS | METH_KEYWORDS, docs::kSort},
         {"__reversed__", guarded<&reversed>, METH_NOARGS, docs::kReversed},
     };

@@ -575,6 +575,12 @@ PyObject* exit(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
+/// (entries, bytes, depth, fill). REQUIRES: a container.
+PyObject* usage(PyObject* self, PyObject*) {
+    const Usage found = Use<Container>(collection_of(self)).without_gil([](const Container& engine) { return engine.usage(); });
+    return Py_BuildValue("(KKId)", found.entries, found.bytes, found.depth, found.fill);
+}
+
 PyObject* get_state(PyObject* self, PyObject*) {
     nb::object state = collection_of(self).state();
     const nb::object attributes = nb::steal(PyObject_GetAttrString(self, "__dict__"));
@@ -838,6 +844,7 @@ const PyMethodDef kMethods[] = {
     {"transaction", with_keywords(guarded<&begin_transaction>), METH_VARARGS | METH_KEYWORDS, kTransactionDoc},
     {"_open_in", guarded<&open_in>, METH_VARARGS | METH_CLASS, nullptr},
     {"_open_snapshot", guarded<&open_snapshot>, METH_O | METH_CLASS, nullptr},
+    {"_usage", guarded<&usage>, METH_NOARGS, nullptr},
     {"_keep_snapshot", guarded<&keep_snapshot>, METH_O, nullptr},
     {"_delete_snapshot", guarded<&delete_snapshot>, METH_O, nullptr},
     {"_list_snapshots", guarded<&list_snapshots>, METH_NOARGS, nullptr},

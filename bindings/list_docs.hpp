@@ -143,19 +143,6 @@ Remove everything, as one atomic operation. Takes time in proportion to the page
 ...     len(l)
 0)";
 
-inline constexpr const char* kCopy = R"(copy($self, /)
---
-
-Return a copy with the same picklers: a temporary EMList, deleted when it is closed. O(n).
-
->>> import pyrsistence
->>> with pyrsistence.EMList(None) as l:
-...     l.append(1)
-...     with l.copy() as other:
-...         other.append(2)
-...         l == [1], other == [1, 2]
-(True, True))";
-
 inline constexpr const char* kSort = R"(sort($self, /, *, key=None, reverse=False, memory_limit=None, progress=None)
 --
 

@@ -35,6 +35,14 @@ struct Chunk {
     }
 };
 
+/// What a container takes of its store.
+struct Usage {
+    std::uint64_t entries;
+    std::uint64_t bytes;  ///< of its pages; and of its extents, as far as can be told from the leaves looked at
+    unsigned depth;       ///< pages from the root of its tree of entries to a leaf, both included; 0: it is empty
+    double fill;          ///< share of the leaves' room that is in use, from 0 to 1; of those looked at
+};
+
 class Container : public Handle {
 public:
     /// Number of entries. O(1).
@@ -42,6 +50,8 @@ public:
     bool empty() const { return size() == 0; }
     /// Of the store, and the entries of this container.
     Info info() const override;
+    /// Looks at no more than a thousand leaves. O(pages / 200).
+    Usage usage() const;
     /// Its name in the store; empty in a store of one container.
     const std::string& name() const noexcept { return name_; }
 

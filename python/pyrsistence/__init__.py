@@ -9,7 +9,7 @@
 
 import collections.abc as _abc
 
-from . import _array, _deque, _mapping, _notebook, _set, _sorted, _store, _support
+from . import _array, _deque, _mapping, _notebook, _sequence, _set, _sorted, _store, _support
 from ._core import (
     EMArray,
     EMDeque,
@@ -39,7 +39,7 @@ from ._errors import (
 from ._external import external_sort, group_by, merge, shuffle, unique
 from ._keys import register_key
 from ._store import SnapshotInfo, Snapshots, Store
-from ._support import Info
+from ._support import Info, Usage
 from ._verify import Report, verify
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "Snapshots",
     "StorageError",
     "Store",
+    "Usage",
     "__version__",
     "external_sort",
     "group_by",
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 _support.add_methods(EMDict, _mapping.METHODS)
-_support.add_methods(EMList, {"edit": _support.edit_item})
+_support.add_methods(EMList, _sequence.METHODS)
 _support.add_methods(EMSet, _set.METHODS)
 _support.add_methods(EMDeque, _deque.METHODS)
 _support.add_methods(EMSortedDict, _sorted.DICT_METHODS)
@@ -94,8 +95,10 @@ for _name, _property in _array.PROPERTIES.items():
     setattr(EMArray, _name, _property)
 for _class in (EMDict, EMList, EMSet, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict, EMArray, Store):
     _class.snapshots = _store.snapshots
+    if _class is not Store:
+        _support.add_methods(_class, {"usage": _support.renewed(_support.usage)})
     _class._repr_html_ = _notebook.store if _class is Store else _notebook.container
-for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, verify):
+for _class in (EMCounter, EMDefaultDict, Info, Report, SnapshotInfo, Snapshots, Store, Usage, verify):
     _class.__module__ = "pyrsistence"
 for _class in (external_sort, group_by, merge, shuffle, unique):
     _class.__module__ = "pyrsistence"

@@ -7,14 +7,14 @@ from . import _support
 from ._core import EMDeque
 
 
-def _temporary(like, sources):
+def _temporary(like, sources, path=None):
     """A temporary EMDeque with the picklers and maxlen of `like`, and the elements of the sources."""
     make = functools.partial(EMDeque, maxlen=like.maxlen)
-    return _support.temporary(like, make, EMDeque.extend, sources)
+    return _support.temporary(like, make, EMDeque.extend, sources, path)
 
 
-def copy(self):
-    """Return a copy: a temporary EMDeque with the same picklers and maxlen, deleted when it is closed. O(n).
+def copy(self, path=None):
+    """Return a copy with the same picklers and maxlen: a new store at the path, or a temporary one. O(n).
 
     >>> import pyrsistence
     >>> with pyrsistence.EMDeque(None) as d:
@@ -23,7 +23,7 @@ def copy(self):
     ...         list(other)
     [1]
     """
-    return _temporary(self, [self])
+    return _temporary(self, [self], path)
 
 
 def concatenated(self, other):

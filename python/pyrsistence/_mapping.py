@@ -153,15 +153,16 @@ def update(self, other=(), /, **kwargs):
                 self[key] = value
 
 
-def _temporary(like, *sources, cls=None):
+def _temporary(like, *sources, cls=None, path=None):
     cls = cls or kind(like)
-    return _support.temporary(like, cls, cls.update, sources)
+    return _support.temporary(like, cls, cls.update, sources, path)
 
 
-def copy(self):
-    """Return a copy: a temporary dict of the same kind, with the same picklers, which is deleted when it is closed.
+def copy(self, path=None):
+    """Return a copy of the same kind with the same picklers: a new store at the path, or a temporary one, deleted when it is
+    closed. O(n).
 
-    To keep the copy, fill a store of your own: ``EMDict(path).update(d)``. O(n).
+    ExistsError if there is something at the path.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMDict(None) as d:
@@ -171,7 +172,7 @@ def copy(self):
     EMDict(..., {1: 'one'})
     >>> other.close()
     """
-    return _temporary(self, self)
+    return _temporary(self, self, path=path)
 
 
 def fromkeys(cls, iterable, value=None, /):

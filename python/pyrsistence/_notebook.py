@@ -37,15 +37,19 @@ def container(self):
 
 
 def store(self):
-    """A table of the store's containers, with their types and numbers of entries."""
+    """A table of the store's containers, with their types, numbers of entries, and what they take."""
     title = f"{type(self).__name__} {self.path}"
     if self.closed:
         return _table(title, (), [("state", "closed")])
     names = self._containers()
     rows = []
     for name, kind in list(names.items())[:_MOST_CONTAINERS]:
-        entries = f"{len(self[name]):,}" if name in self else "deleted meanwhile"
-        rows.append((reprlib.repr(name), kind, entries))
+        rows.append((reprlib.repr(name), kind, *(_usage(self[name]) if name in self else ("deleted meanwhile", "", "", ""))))
     if len(names) > len(rows):
-        rows.append((f"... {len(names)} containers", "", ""))
-    return _table(title, ("name", "type", "entries"), rows)
+        rows.append((f"... {len(names)} containers", "", "", "", "", ""))
+    return _table(title, ("name", "type", "entries", "size", "depth", "fill"), rows)
+
+
+def _usage(container):
+    usage = container.usage()
+    return f"{usage.entries:,}", _size(usage.bytes), usage.depth, f"{usage.fill:.0%}"

@@ -16,10 +16,10 @@ def _kind(like):
     return EMSortedSet if isinstance(like, EMSortedSet) else EMSet
 
 
-def _temporary(like, *sources):
-    """A temporary set of the kind of `like`, with its picklers and the elements of the sources."""
+def _temporary(like, *sources, path=None):
+    """A temporary set of the kind of `like`, with its picklers and the elements of the sources; or a new one at a path."""
     cls = _kind(like)
-    return _support.temporary(like, cls, cls._add_all, sources)
+    return _support.temporary(like, cls, cls._add_all, sources, path)
 
 
 @contextlib.contextmanager
@@ -45,8 +45,10 @@ def update(self, *others):
         self._add_all(other)
 
 
-def copy(self):
-    """Return a copy: a temporary set with the same picklers, which is deleted when it is closed. O(n).
+def copy(self, path=None):
+    """Return a copy with the same picklers: a new store at the path, or a temporary one, deleted when it is closed. O(n).
+
+    ExistsError if there is something at the path.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:
@@ -55,7 +57,7 @@ def copy(self):
     ...         list(other)
     [1]
     """
-    return _temporary(self, self)
+    return _temporary(self, self, path=path)
 
 
 def union(self, *others):

@@ -265,8 +265,8 @@ def empty(self):
     return len(self) == 0
 
 
-def copy_queue(self):
-    """Return a copy: a temporary EMPriorityQueue with the same picklers, which is deleted when it is closed. O(n log n).
+def copy_queue(self, path=None):
+    """Return a copy with the same picklers: a new store at the path, or a temporary one. O(n log n).
 
     >>> import pyrsistence
     >>> with pyrsistence.EMPriorityQueue(None) as q:
@@ -280,7 +280,7 @@ def copy_queue(self):
         for priority, item in source.items():
             result.push(item, priority)
 
-    return _support.temporary(self, EMPriorityQueue, store, [self])
+    return _support.temporary(self, EMPriorityQueue, store, [self], path)
 
 
 # ------------------------------------------------------------------------------------------- the multi-dict
@@ -410,8 +410,8 @@ def multi_irange(self, minimum=None, maximum=None, inclusive=(True, True), rever
     return self._iterate(_KEYS, reverse, *_key_range(self, minimum, maximum, inclusive), True)
 
 
-def copy_multi_dict(self):
-    """Return a copy: a temporary EMMultiDict with the same picklers, which is deleted when it is closed. O(n log n).
+def copy_multi_dict(self, path=None):
+    """Return a copy with the same picklers: a new store at the path, or a temporary one. O(n log n).
 
     >>> import pyrsistence
     >>> with pyrsistence.EMMultiDict(None) as d:
@@ -420,7 +420,7 @@ def copy_multi_dict(self):
     ...         list(other.items())
     [('a', 1)]
     """
-    return _support.temporary(self, EMMultiDict, EMMultiDict.update, [self])
+    return _support.temporary(self, EMMultiDict, EMMultiDict.update, [self], path)
 
 
 def equal_multi_dicts(self, other):

@@ -17,12 +17,15 @@ import sortedcontainers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyrsistence import (
+    EMDeque,
     EMDict,
     EMList,
     EMMultiDict,
     EMPriorityQueue,
+    EMSet,
     EMSortedDict,
     EMSortedSet,
+    ExistsError,
     FormatError,
     OrderError,
     PickleRefusedError,
@@ -452,3 +455,36 @@ def test_a_container_is_no_value():
                 items.append(value)
         assert len(d) == len(items) == 0
         assert pickle.loads(pickle.dumps(items)).closed is False
+
+
+@pytest.mark.parametrize("cls", [EMDict, EMSet, EMList, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict])
+def test_copies_at_a_path_stay(cls, tmp_path):
+    with cls(None) as source:
+        if cls in (EMDict, EMSortedDict, EMMultiDict):
+            source.update([(1, "a"), (2, "b")])
+        elif cls in (EMDeque, EMList):
+            source.extend([2, 1])
+        else:
+            source.update([2, 1])
+        source.copy(tmp_path / "copy").close()
+        with pytest.raises(ExistsError):
+            source.copy(tmp_path / "copy")
+        with cls(tmp_path / "copy", mode="r") as copied:
+            assert list(copied) == list(source) and len(copied) == 2
+
+
+def test_what_a_container_takes(tmp_path):
+    with Store(tmp_path / "store") as store:
+        numbers, symbols, large = store.dict("numbers"), store.sorted_dict("symbols"), store.list("large")
+        assert numbers.usage() == (0, 4096, 0, 0.0)
+        numbers.update((n, n) for n in range(50_000))
+        symbols.update((n, n) for n in range(50_000))
+        large.extend([b"x" * 20_000] * 100)
+        store.checkpoint()
+        for container, entries in ((numbers, 50_000), (symbols, 50_000), (large, 100)):
+            usage = container.usage()
+            assert usage.entries == entries and 0 < usage.fill <= 1
+        assert numbers.usage().depth == symbols.usage().depth == 2 and symbols.usage().fill > 0.95
+        taken = sum(container.usage().bytes for container in store.values())
+        assert 0.97 < taken / (store.info.live_pages * 4096) <= 1
+        assert large.usage().bytes > 100 * 20_000
