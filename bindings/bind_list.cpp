@@ -167,7 +167,6 @@ PyObject* clear(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-
 PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"key", "reverse", "memory_limit", "progress", nullptr};
     PyObject *key = Py_None, *memory_limit = Py_None, *progress = Py_None;

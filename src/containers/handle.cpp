@@ -51,6 +51,7 @@ storage::Store& Handle::store() const {
 
 storage::Store& Handle::writable_store() const {
     storage::Store& open = store();
+    if (snapshot_) throw ReadOnlyError("this is a snapshot of " + path_.string() + ", which stays as it is; change the store itself");
     if (read_only_) throw ReadOnlyError(path_.string() + " is open read-only; open it with mode 'a' to change it");
     return open;
 }

@@ -44,7 +44,7 @@ std::uint64_t hash(const std::byte* data, std::uint64_t size, std::uint64_t seed
 
 [[noreturn]] void corrupt(std::uint64_t offset, const std::string& what) {
     throw CorruptionError("log, offset " + std::to_string(offset) + ": " + what +
-                          "; restore a backup");
+                          "; restore a backup, or save what can be read by verify(repair=True)");
 }
 
 std::uint64_t random_salt() {

@@ -81,8 +81,8 @@ Meta Meta::read(os::File& data, const std::string& path) {
         best->require_possible(path);
         return *best;
     }
-    if (magic) throw CorruptionError("pages 0 and 1 of " + path + "/data: both meta pages are damaged; restore a backup");
-    throw FormatError(path + " is not a pyrsistence store: its file 'data' does not begin with a meta page");
+    if (magic) throw CorruptionError("pages 0 and 1 of " + path + "/data: both meta pages are damaged; restore a backup, or save what can be read by verify(repair=True)");
+    throw FormatError(path + " is not a pyrsistence store: its file 'data' does not begin with a meta page; if there was one, pyrsistence.verify(path, repair=True) saves what can be read");
 }
 
 void Meta::require_possible(const std::string& path) const {

@@ -153,7 +153,8 @@ void Store::prepare_directory() {
         throw FormatError(path_.string() + " is not a pyrsistence store: it holds other files (" + names.front() +
                           "); choose a new or empty directory");
     }
-    if (!may_create) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
+    if (!may_create && names.empty()) throw NotFoundError(path_.string() + " is empty; mode 'a' creates a store in it");
+    if (!may_create) throw NotFoundError(path_.string() + " has no file 'data', so that there is no store in it; restore a backup");
     require_new(names);
 }
 
