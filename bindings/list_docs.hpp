@@ -152,7 +152,8 @@ key: called once per item; as of external_sort(), also for what is fast. Raises 
 list is changed meanwhile.
 
 memory_limit: bytes for what is sorted at once, beside the memory of the store; as much as that has if None. What does
-not fit goes to a temporary file in the list's directory, of which nothing is left when the process ends.
+not fit goes to a temporary file in the list's directory, of which nothing is left when the process ends. A subclass that
+overrides [] or len() is sorted in main memory, through these.
 
 progress: called as progress(done, total) now and then, where total is twice the number of items: each is read once and
 stored once. What it raises ends the sort.

@@ -513,6 +513,39 @@ def test_killed_in_the_middle(store):
         assert sorted(os.listdir(store)) == ["data", "lock", "log"]
 
 
+FULL = """
+    import resource, sys
+    import pyrsistence
+    with pyrsistence.EMList(sys.argv[1]) as stored:
+        stored.extend(range(200_000))
+        stored.checkpoint()
+        room = stored.info.data_bytes
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    for items in (pyrsistence.external_sort, pyrsistence.shuffle):
+        try:
+            items(range(300_000), memory_limit=1 << 20, directory=sys.argv[2])
+            raise AssertionError("no error")
+        except pyrsistence.StorageError as error:
+            assert error.errno == 27, error
+    with pyrsistence.EMList(sys.argv[1]) as stored:
+        try:
+            stored.sort(reverse=True, memory_limit=1 << 20)
+            raise AssertionError("no error")
+        except pyrsistence.StorageError as error:
+            assert error.errno == 27, error
+        assert stored[:] == list(range(200_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        stored.sort(reverse=True, memory_limit=1 << 20)
+        assert stored[:] == list(range(199_999, -1, -1))
+        stored.verify()
+"""
+
+
+def test_a_disk_without_room(store, tmp_path):
+    """A limit for the size of files stands for it."""
+    support.run_child(FULL, store, tmp_path, timeout=120)
+
+
 MEMORY = """
     import re, sys
     import pyrsistence

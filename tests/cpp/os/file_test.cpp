@@ -137,6 +137,25 @@ TEST_F(PosixFileTest, MapsBeyondTheEnd) {
     readable->will_need(0, SIZE_MAX);
 }
 
+/// With a system call for it, and as it is done where there is none.
+TEST_F(PosixFileTest, TemporaryFilesHaveNoName) {
+    fs::create_directory(path("place"));
+    fs::create_directory_symlink(path("place"), path("link"));
+    for (const bool by_name : {false, true}) {
+        const auto create = [&](const fs::path& place) {
+            return by_name ? system_.FileSystem::create_temporary(place) : system_.create_temporary(place);
+        };
+        auto one = create(path("place")), other = create(path("link"));
+        EXPECT_TRUE(fs::is_empty(path("place")));
+        one->write(as_bytes("one"), 0);
+        other->write(as_bytes("other"), 0);
+        one->will_need(0, 4096);
+        EXPECT_EQ(content(*one), "one");
+        EXPECT_EQ(content(*other), "other");
+        EXPECT_EQ(error_of([&] { create(path("none")); }), ENOENT);
+    }
+}
+
 TEST_F(PosixFileTest, LocksExcludeOtherFiles) {
     auto first = system_.create(path());
     auto second = system_.open(path(), Access::read_write);
