@@ -56,7 +56,7 @@ FAULTS = [
     dict(
         name="the items from before a sort are never given back",
         file=LIST,
-        text="        Tree(step_.pager(), root, Tree::Key::rank).clear();\n        std::memcpy(root, root_,",
+        text="        Tree(step_.pager(), root, structures::TreeOrder::rank).clear();\n        std::memcpy(root, root_,",
         instead="        std::memcpy(root, root_,",
         tests=["ListTest.RearrangingIsDoneWhenItReturns"],
     ),
