@@ -167,6 +167,8 @@ PyObject* clear(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
+PyObject* copy_method(PyObject* self, PyObject*) { return copy(self).release().ptr(); }
+
 PyObject* sort_method(PyObject* self, PyObject* args, PyObject* kwargs) {
     static const char* names[] = {"key", "reverse", "memory_limit", "progress", nullptr};
     PyObject *key = Py_None, *memory_limit = Py_None, *progress = Py_None;
@@ -191,6 +193,7 @@ PyCFunction method(Function* function) {
 std::vector<PyMethodDef> methods() {
     return {
         {"append", guarded<&append>, METH_O, docs::kAppend},
+        {"_copy", guarded<&copy_method>, METH_NOARGS, nullptr},
         {"extend", guarded<&extend_method>, METH_O, docs::kExtend},
         {"insert", method(guarded<&insert>), METH_FASTCALL, docs::kInsert},
         {"pop", method(guarded<&pop>), METH_FASTCALL, docs::kPop},

@@ -259,6 +259,28 @@ Remove the first value of the key that is equal to this one; return whether ther
 ...     d.discard("a", 1), d.discard("a", 3), d["a"]
 (True, False, [2, 1]))";
 
+constexpr const char* kBisectLeftDoc = R"(bisect_left($self, key, /)
+--
+
+Return how many values have smaller keys. O(log n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMMultiDict(None) as d:
+...     d.update([(1, "a"), (2, "b"), (2, "c")])
+...     d.bisect_left(2)
+1)";
+
+constexpr const char* kBisectRightDoc = R"(bisect_right($self, key, /)
+--
+
+Return how many values have smaller or equal keys. O(log n).
+
+>>> import pyrsistence
+>>> with pyrsistence.EMMultiDict(None) as d:
+...     d.update([(1, "a"), (2, "b"), (2, "c")])
+...     d.bisect_right(2)
+3)";
+
 constexpr const char* kReversedDoc = R"(__reversed__($self, /)
 --
 
@@ -292,8 +314,8 @@ void bind_multi_dict(nb::module_& module) {
                   {"popall", guarded<&popall>, METH_O, kPopAllDoc},
                   {"discard", fast(guarded<&discard>), METH_FASTCALL, kDiscardDoc},
                   {"clear", guarded<&sorted::clear>, METH_NOARGS, sorted::kClearDoc},
-                  {"bisect_left", guarded<&sorted::bisect_left>, METH_O, nullptr},
-                  {"bisect_right", guarded<&sorted::bisect_right>, METH_O, nullptr},
+                  {"bisect_left", guarded<&sorted::bisect_left>, METH_O, kBisectLeftDoc},
+                  {"bisect_right", guarded<&sorted::bisect_right>, METH_O, kBisectRightDoc},
                   {"__reversed__", guarded<&entries<Part::keys, true, Repeats::once>>, METH_NOARGS, kReversedDoc},
                   {"_add_pairs", guarded<&add_pairs>, METH_O, nullptr},
                   {"_iterate", fast(guarded<&sorted::iterate_range>), METH_FASTCALL, nullptr},

@@ -22,6 +22,8 @@ def copy(self, path=None):
     ...         l == [1], other == [1, 2]
     (True, True)
     """
+    if path is None:
+        return self._copy()
     return _support.temporary(self, EMList, EMList.extend, [self], path)
 
 

@@ -606,6 +606,9 @@ class Closing:
     def __em_key__(self):
         return "closing"
 
+    def __getstate__(self):
+        return {}
+
 
 def test_a_key_may_close_the_store_when_hashed(path):
     for action in ("__getitem__", "__contains__", "get", "pop", "setdefault", "__delitem__"):
