@@ -115,6 +115,7 @@ public:
     using RawArray::snapshots;
     using RawArray::sync;
     using RawArray::transaction;
+    using RawArray::usage;
     using RawArray::type;
     using RawArray::verify;
 

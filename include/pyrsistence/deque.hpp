@@ -59,6 +59,7 @@ public:
     using Items::snapshots;
     using Items::sync;
     using Items::transaction;
+    using Items::usage;
     using Items::verify;
 
     using Items::at;

@@ -77,6 +77,7 @@ public:
     using Container::snapshots;
     using Container::sync;
     using Container::transaction;
+    using Container::usage;
     using Container::verify;
 
     // ---- Lookup: O(1) expected page touches per level ----

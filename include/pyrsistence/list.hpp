@@ -74,6 +74,7 @@ public:
     using Container::snapshots;
     using Container::sync;
     using Container::transaction;
+    using Container::usage;
     using Container::verify;
 
     // ---- Access ----

@@ -68,6 +68,7 @@ public:
     using Container::snapshots;
     using Container::sync;
     using Container::transaction;
+    using Container::usage;
     using Container::verify;
 
     /// Adds an item behind those with the same priority.

@@ -56,6 +56,7 @@ public:
     using Members::snapshots;
     using Members::sync;
     using Members::transaction;
+    using Members::usage;
     using Members::verify;
 
     // ---- Membership: O(1) expected page touches per level ----

@@ -199,6 +199,7 @@ public:
     using Container::snapshots;
     using Container::sync;
     using Container::transaction;
+    using Container::usage;
     using Container::verify;
 
     // ---- Lookup: O(log n) page touches each ----

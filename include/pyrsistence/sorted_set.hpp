@@ -61,6 +61,7 @@ public:
     using Members::snapshots;
     using Members::sync;
     using Members::transaction;
+    using Members::usage;
     using Members::verify;
 
     // ---- Membership and places: O(log n) page touches each ----

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import datetime
 import functools
+import itertools
 import math
 import operator
 import os
@@ -93,7 +94,7 @@ class PriorityQueue:
 
 
 class MultiDict:
-    """What an EMMultiDict does, on lists in a sorted dict."""
+    """What an EMMultiDict does, on lists in a sorted dict. Each value remembers how its key was written."""
 
     def __init__(self):
         self.lists = sortedcontainers.SortedDict()
@@ -102,18 +103,19 @@ class MultiDict:
         return sum(map(len, self.lists.values()))
 
     def __iter__(self):
-        return iter(self.lists)
+        return (pairs[0][0] for pairs in self.lists.values())
 
     def __reversed__(self):
-        return reversed(self.lists)
+        return (self.lists[key][-1][0] for key in reversed(self.lists))
 
     def __contains__(self, key):
         return key in self.lists
 
     def __getitem__(self, key):
-        return [*self.lists[key]]
+        return [value for _, value in self.lists[key]]
 
     def __setitem__(self, key, values):
+        values = list(values)
         self.popall(key)
         self.extend(key, values)
 
@@ -121,13 +123,13 @@ class MultiDict:
         del self.lists[key]
 
     def items(self):
-        return ((key, value) for key, values in self.lists.items() for value in values)
+        return itertools.chain.from_iterable(self.lists.values())
 
     def values(self):
         return (value for _, value in self.items())
 
     def add(self, key, value):
-        self.lists.setdefault(key, []).append(value)
+        self.lists.setdefault(key, []).append((key, value))
 
     def extend(self, key, values):
         for value in values:
@@ -138,25 +140,26 @@ class MultiDict:
             self.add(key, value)
 
     def getall(self, key):
-        return [*self.lists.get(key, [])]
+        return [value for _, value in self.lists.get(key, [])]
 
     def count(self, key):
         return len(self.getall(key))
 
     def popall(self, key):
-        return self.lists.pop(key, [])
+        return [value for _, value in self.lists.pop(key, [])]
 
     def discard(self, key, value):
-        values = self.lists.get(key, [])
-        if value not in values:
+        pairs = self.lists.get(key, [])
+        place = next((i for i, (_, other) in enumerate(pairs) if other == value), None)
+        if place is None:
             return False
-        values.remove(value)
-        if not values:
+        del pairs[place]
+        if not pairs:
             del self.lists[key]
         return True
 
-    def irange(self, *arguments):
-        return self.lists.irange(*arguments)
+    def irange(self, low, high, inclusive, reverse):
+        return (self.lists[key][-1 if reverse else 0][0] for key in self.lists.irange(low, high, inclusive, reverse))
 
     def clear(self):
         self.lists.clear()
