@@ -67,7 +67,9 @@ class Worker:
         self.join()
 
     def join(self):
-        select.select([self.handle], [], [])
+        ended = select.poll()  # select() takes no descriptors above 1023
+        ended.register(self.handle, select.POLLIN)
+        ended.poll()
         os.close(self.handle)
         self.connection.stream.close()
 
