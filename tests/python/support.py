@@ -52,6 +52,7 @@ class PriorityQueue:
         return zip(self.priorities, self.items_)
 
     def push(self, item, *priority):
+        hash(priority[0] if priority else item)  # as a key of a dict
         place = bisect.bisect_right(self.priorities, priority[0] if priority else item)
         self.priorities.insert(place, priority[0] if priority else item)
         self.items_.insert(place, item)
@@ -77,6 +78,7 @@ class PriorityQueue:
         return self.pop()
 
     def replace(self, *arguments):
+        hash(arguments[-1])
         if not self.items_:
             raise IndexError
         bisect.bisect_right(self.priorities, arguments[-1])
