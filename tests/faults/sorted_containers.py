@@ -46,7 +46,7 @@ FAULTS = [
         file=TREE,
         text="    else if (place.rank > 0) both.first = at(place.rank - 1);\n",
         instead="",
-        tests=["SortedTest.NeighboursInOtherLeavesAreCompared"],
+        tests=["SortedTest.NeighboursBeyondOldSeparatorsAreCompared"],
     ),
     dict(
         name="an equal key goes before those that are there",
@@ -74,7 +74,7 @@ FAULTS = [
         file=KEYS,
         text="    for (; numerator != 0; inverted = !inverted) {",
         instead="    for (; numerator != 0;) {",
-        tests=["SortKeyTest.FractionsLieBetweenTheirNeighbours"],
+        tests=["SortKeyTest.FractionsThatBeginAlikeAreInOrder"],
     ),
     dict(
         name="small negative numbers are in reverse",

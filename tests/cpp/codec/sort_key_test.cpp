@@ -127,6 +127,34 @@ TEST(SortKeyTest, FractionsLieBetweenTheirNeighbours) {
     EXPECT_LT(sort_key_of(-0.1), fraction(-1, 10));
 }
 
+/// What the first 64 bits do not tell apart, the terms of a continued fraction do.
+TEST(SortKeyTest, FractionsThatBeginAlikeAreInOrder) {
+    __extension__ typedef unsigned __int128 Wide;
+    const auto fraction = [](Wide numerator, Wide denominator) {
+        Buffer identity, out;
+        identity.push_back(std::byte{Tag::kRational});
+        for (const Wide part : {numerator, denominator}) {
+            std::byte bytes[16];
+            for (unsigned i = 0; i < 16; ++i) bytes[i] = static_cast<std::byte>(static_cast<unsigned char>(part >> (8 * i)));
+            put_big_int(identity, false, bytes);
+        }
+        put_sort_key(out, identity);
+        return std::string(as_text(out));
+    };
+    Wide denominator = 1;
+    for (int i = 0; i < 50; ++i) denominator *= 3;  // about 2^79
+    Random random(81);
+    for (std::size_t i = 0; i < test::scaled(5'000); ++i) {
+        const Wide numerator = (static_cast<Wide>(random()) << 14 | 1) % denominator + 1;
+        std::string before = fraction(numerator * 7, denominator * 7);
+        for (unsigned k = 1; k < 12; ++k) {
+            const std::string next = fraction(numerator * 7 + k, denominator * 7);
+            ASSERT_LT(before, next) << i << ' ' << k;
+            before = next;
+        }
+    }
+}
+
 TEST(SortKeyTest, TellsWhatCannotBeCompared) {
     const auto are = [](const auto& a, const auto& b) { return comparable(as_bytes(sort_key_of(a)), as_bytes(sort_key_of(b))); };
     const std::string text = "a", long_text(300, 'x');

@@ -90,6 +90,22 @@ TEST_F(SortedTest, NeighboursInOtherLeavesAreCompared) {
     EXPECT_EQ(sorted.size(), 3000u);
 }
 
+/// A separator may outlive the key that it was made of; then a neighbour on the other side of it is the only one that
+/// tells.
+TEST_F(SortedTest, NeighboursBeyondOldSeparatorsAreCompared) {
+    RawSorted sorted(dir_ / "store");
+    for (int i = 0; i < 600; ++i) {
+        for (int j = 0; j < 10; ++j) sorted.set(entry(std::tuple(i, j)));
+    }
+    for (int i = 0; i < 600; ++i) {
+        for (int j = i % 10; j < 9; ++j) sorted.erase(as_bytes(entry(std::tuple(i, j + 1)).sort_key));
+    }
+    for (int i = 0; i < 600; ++i) {
+        ASSERT_THROW(sorted.set(entry(std::tuple<int, std::string>(i, "x"))), OrderError) << i;
+        ASSERT_THROW(sorted.set(entry(std::tuple<int, std::monostate>(i, {}))), OrderError) << i;
+    }
+}
+
 TEST_F(SortedTest, EqualKeysComeOutInTheOrderOfTheirComing) {
     RawSorted queue(dir_ / "store", {}, SortedType::queue);
     for (std::uint64_t i = 0; i < 3000; ++i) queue.push(entry(i % 3, i));
