@@ -411,8 +411,20 @@ def fill(document: str, made: dict[str, str]) -> str:
             raise ValueError(
                 f"{len(found)} pairs of markers <!-- benchmark:begin {name} --> and end, expected one"
             )
-        document = document[: found[0].end(1)] + text + document[found[0].start(2) :]
+        before, after = document[: found[0].end(1)], document[found[0].start(2) :]
+        if name == "sides":
+            text = joined(text, document[len(before) : found[0].start(2)])
+        document = before + text + after
     return document
+
+
+def joined(sides_now: str, sides_before: str) -> str:
+    """The table of sides with the rows of those that other runs measured: their tables are in the document, too."""
+    now, before = sides_now.splitlines(), sides_before.splitlines()
+    rows = [line for line in now if line.startswith("|")]
+    named = {row.split("|")[1] for row in rows}
+    rows += [line for line in before if line.startswith("|") and line.split("|")[1] not in named]
+    return "".join(f"{line}\n" for line in rows + [line for line in now if not line.startswith("|")])
 
 
 def write(path: Path, made: dict[str, str]) -> None:

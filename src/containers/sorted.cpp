@@ -90,8 +90,8 @@ void require_comparable(const KeyTree& tree, const KeyTree::Place& place, Bytes 
     }
 }
 
-void commit_insert(WriteStep& step, ContainerId container, KeyTree::Place& place, const SortedEntry& entry) {
-    require_comparable(reading(step, container), place, entry.sort_key);
+void commit_insert(WriteStep& step, ContainerId container, const KeyTree& tree, KeyTree::Place& place, const SortedEntry& entry) {
+    require_comparable(tree, place, entry.sort_key);
     const KeyedPayload payload(step, entry.bytes);
     changing(step, container).insert(place, payload.record());
     step.commit(record_header(SortedOp::insert, container, payload.logged_extent()), payload.logged_bytes());
@@ -156,12 +156,12 @@ void RawSorted::require_comparable(Bytes sort_key) const {
 
 bool RawSorted::set(const SortedEntry& entry) {
     WriteStep step(writable_store());
-    KeyTree::Place place = pyrsistence::reading(step, id_).find(entry.sort_key);
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    KeyTree::Place place = tree.find(entry.sort_key);
     if (!place.found) {
-        commit_insert(step, id_, place, entry);
+        commit_insert(step, id_, tree, place, entry);
         return true;
     }
-    const KeyTree tree = pyrsistence::reading(step, id_);
     const Bytes old = tree.resolve(tree.at(place));
     Bytes bytes = entry.bytes;
     Buffer composed;  // the key first inserted stays
@@ -185,14 +185,15 @@ bool RawSorted::insert(const SortedEntry& entry, Buffer& existing) {
         existing.assign(tree.resolve(tree.at(place)));
         return false;
     }
-    commit_insert(step, id_, place, entry);
+    commit_insert(step, id_, tree, place, entry);
     return true;
 }
 
 void RawSorted::push(const SortedEntry& entry) {
     WriteStep step(writable_store());
-    KeyTree::Place place = pyrsistence::reading(step, id_).behind(entry.sort_key);
-    commit_insert(step, id_, place, entry);
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    KeyTree::Place place = tree.behind(entry.sort_key);
+    commit_insert(step, id_, tree, place, entry);
 }
 
 bool RawSorted::erase(Bytes sort_key) {
@@ -243,8 +244,9 @@ bool RawSorted::replace_first(const SortedEntry& entry, Bytes expected) {
     pyrsistence::require_comparable(tree, tree.behind(entry.sort_key), entry.sort_key);
     commit_erase_slice(step, id_, 0, 1);
     step.next();
-    KeyTree::Place place = pyrsistence::reading(step, id_).behind(entry.sort_key);
-    commit_insert(step, id_, place, entry);
+    const KeyTree rest = pyrsistence::reading(step, id_);
+    KeyTree::Place place = rest.behind(entry.sort_key);
+    commit_insert(step, id_, rest, place, entry);
     step.commit_batch();
     return true;
 }

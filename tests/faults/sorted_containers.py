@@ -51,8 +51,8 @@ FAULTS = [
     dict(
         name="an equal key goes before those that are there",
         file=SORTED,
-        text="    KeyTree::Place place = pyrsistence::reading(step, id_).behind(entry.sort_key);\n    commit_insert(step, id_, place, entry);\n}",
-        instead="    KeyTree::Place place = pyrsistence::reading(step, id_).find(entry.sort_key);\n    commit_insert(step, id_, place, entry);\n}",
+        text="    KeyTree::Place place = tree.behind(entry.sort_key);",
+        instead="    KeyTree::Place place = tree.find(entry.sort_key);",
         tests=["SortedTest.EqualKeysComeOutInTheOrderOfTheirComing"],
     ),
     dict(

@@ -8,7 +8,7 @@ format changes; from the release on it is never touched again, and the next vers
 of its own (``dict_v2`` ...), beside the old ones, which the tests go on comparing with.
 
 ``dict`` and ``list`` are stores that were closed, ``divided`` is a dict whose index has a delta and a filter, which
-takes a program in C++, since from Python only far larger ones get them. ``array`` is a closed array; ``killed`` is a store whose process died, so
+takes a program in C++, since from Python only far larger ones get them. ``array`` is a closed array, ``sorted`` a closed sorted dict; ``killed`` is a store whose process died, so
 that its log must be replayed; the log is sparse, so only its blocks that are not zero are kept, in ``log.blocks``: u64
 offset and 4096 bytes each.
 """
@@ -166,6 +166,18 @@ def array_v2(a):
     return a
 
 
+def sorted_v2(d):
+    """Fills an empty dict or EMSortedDict."""
+    for i in range(300):
+        d[(i * 7919) % 4001] = i
+    for i in range(20):
+        d[i / 7] = f"value {i}"
+    d.update({2**70: "int", -(2**70): "negative", float("inf"): "last", 2000.5: b"large" * 100})
+    for i in range(0, 4000, 9):
+        d.pop(i, None)
+    return d
+
+
 def restore_log(path):
     """Makes the sparse file ``log`` of a copy of ``killed``."""
     data = (path / "log.blocks").read_bytes()
@@ -186,6 +198,8 @@ def main(program):
 
     with pyrsistence.EMArray(folder / "array", "i8") as array:
         array_v2(array)
+    with pyrsistence.EMSortedDict(folder / "sorted") as sorted_dict:
+        sorted_v2(sorted_dict)
     for lock in folder.glob("*/lock"):
         lock.unlink()
     for file in sorted(folder.glob("*/*")):

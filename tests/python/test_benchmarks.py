@@ -332,3 +332,10 @@ def test_the_benchmarks_of_arrays_run(script, arguments):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("|") > 20
+
+
+def test_the_table_of_sides_keeps_those_that_other_runs_measured(benchmarks):
+    head, skipped = "| side | configuration |\n| --- | --- |\n", "\nNot measured: c: why.\n"
+    document = marked("sides", head + "| a | old |\n| b | old |\n")
+    filled = benchmarks("report").fill(document, {"sides": head + "| a | new |\n" + skipped})
+    assert filled == marked("sides", head + "| a | new |\n| b | old |\n" + skipped)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import support
-from pyrsistence import EMArray, EMDict, EMList
+from pyrsistence import EMArray, EMDict, EMList, EMSortedDict
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STORES = {
@@ -16,6 +16,7 @@ STORES = {
     "v1/killed": (EMDict, lambda maker: maker.killed_v1({})),
     "v2/array": (EMArray, lambda maker: maker.array_v2([])),
     "v2/divided": (EMDict, lambda maker: maker.divided_v2({})),
+    "v2/sorted": (EMSortedDict, lambda maker: dict(sorted(maker.sorted_v2({}).items()))),
 }
 
 
@@ -72,10 +73,16 @@ def test_a_golden_store_can_be_changed(copy, maker, name):
             elif cls is EMArray:
                 target.extend(range(2000))
                 target.pop()
+            elif cls is EMSortedDict:
+                target.update({i + 0.25: bytes(i) for i in range(2000)})
+                for i in range(0, 2000, 2):
+                    target.pop(i, None)
             else:
                 target.extend(bytes(i * 10) for i in range(2000))
                 del target[::3]
         container.check()
+    if cls is EMSortedDict:
+        model = dict(sorted(model.items()))
     with cls(path) as container:
         support.assert_same(container, model)
         container.clear()
