@@ -108,6 +108,10 @@ bench-external: setup-build .venv/.installed  ## External sorting, C++ and Pytho
 	@cmake --build build-bench --parallel $(JOBS) --target external_sort
 	@$(VENV_PYTHON) benchmarks/external.py $${BENCH-}
 
+bench-touches: setup-build .venv/.installed  ## Count the pages that single operations need (BENCH=--write-docs)
+	@$(VENV_PYTHON) -m pip install -qq numpy
+	@$(VENV_PYTHON) benchmarks/touches.py $${BENCH-}
+
 # One by one: a rival that cannot be installed here is left out, and the benchmarks say so.
 bench-packages: .venv/.installed
 	@for package in $$($(VENV_PYTHON) benchmarks/run.py --packages); do \
@@ -148,4 +152,4 @@ clean:  ## Delete everything that was built; the next make starts afresh
 	@$(VENV_PYTHON) -m pip install -qq --no-build-isolation .
 	@touch $@
 
-.PHONY: crash-long kill-long planted-faults fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-external bench-cpp develop stubs wheel clean
+.PHONY: crash-long kill-long planted-faults fuzz corpus soak help setup setup-build build test $(SUITES) demo bench bench-packages bench-beyond-ram bench-external bench-touches bench-cpp develop stubs wheel clean

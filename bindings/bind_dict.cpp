@@ -248,7 +248,8 @@ A dict that lives in the files of one directory instead of main memory.
 
 It behaves as dict does: insertion order, views, equality, errors. There is nothing to commit: an operation
 that has returned survives the death of the process; after sync() or close() it survives power loss too.
-What is read is a fresh copy: to change a stored list, store it again, or use edit().
+What is read is a fresh copy: to change a stored list, store it again, or use edit(). A key is found by two trees of
+some 300 children a node: O(log n), five pages of 4 KiB in a million entries.
 
 dirname: str or os.PathLike; None is a temporary store, deleted when it is closed.
 pickler, unpickler: objects with pickle(object) -> bytes and unpickle(bytes) -> object, for every key and
@@ -271,7 +272,7 @@ FileExistsError, StorageError; all are RuntimeErrors whose message begins "Canno
 constexpr const char* kGetDoc = R"(get($self, key, default=None, /)
 --
 
-Return the value for key, or default if there is none. O(1).
+Return the value for key, or default if there is none. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMDict(None) as d:
@@ -297,7 +298,7 @@ O(len(keys)). The keys are looked up in groups, each of which sees one moment of
 constexpr const char* kPopDoc = R"(pop($self, key, default=<unrepresentable>, /)
 --
 
-Remove key and return its value; if there is no such key, return default, or raise KeyError. O(1).
+Remove key and return its value; if there is no such key, return default, or raise KeyError. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMDict(None) as d:
@@ -308,7 +309,7 @@ Remove key and return its value; if there is no such key, return default, or rai
 constexpr const char* kPopItemDoc = R"(popitem($self, /)
 --
 
-Remove and return the pair (key, value) that was inserted last; KeyError if the dict is empty. O(1).
+Remove and return the pair (key, value) that was inserted last; KeyError if the dict is empty. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMDict(None) as d:
@@ -319,7 +320,7 @@ Remove and return the pair (key, value) that was inserted last; KeyError if the 
 constexpr const char* kSetDefaultDoc = R"(setdefault($self, key, default=None, /)
 --
 
-Return the value for key; if there is none, store default first. O(1).
+Return the value for key; if there is none, store default first. O(log n).
 
 The result is a copy of what is stored: changing it changes nothing (see edit()).
 

@@ -135,7 +135,7 @@ or close() it survives power loss too. The arguments and errors are those of EMD
 constexpr const char* kAddDoc = R"(add($self, member, /)
 --
 
-Add a member; one that is there stays as it was first added. O(1).
+Add a member; one that is there stays as it was first added. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMSet(None) as s:
@@ -147,7 +147,7 @@ Add a member; one that is there stays as it was first added. O(1).
 constexpr const char* kDiscardDoc = R"(discard($self, member, /)
 --
 
-Remove a member if it is there. O(1).
+Remove a member if it is there. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMSet(None) as s:
@@ -160,7 +160,7 @@ Remove a member if it is there. O(1).
 constexpr const char* kRemoveDoc = R"(remove($self, member, /)
 --
 
-Remove a member; KeyError if it is not there. O(1).
+Remove a member; KeyError if it is not there. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMSet(None) as s:
@@ -172,7 +172,7 @@ False)";
 constexpr const char* kPopDoc = R"(pop($self, /)
 --
 
-Remove and return the member that was added last; KeyError if the set is empty. O(1).
+Remove and return the member that was added last; KeyError if the set is empty. O(log n).
 
 >>> import pyrsistence
 >>> with pyrsistence.EMSet(None) as s:

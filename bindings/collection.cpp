@@ -628,9 +628,9 @@ double seconds_since(std::uint64_t microseconds) {
 
 PyObject* get_info(PyObject* self, void*) {
     const Info info = Engine(collection_of(self))->info();
-    return PyObject_CallFunction(make_info.get(), "KKKKKKKKKKd", info.entries, info.data_bytes, info.log_bytes,
+    return PyObject_CallFunction(make_info.get(), "KKKKKKKKKKdK", info.entries, info.data_bytes, info.log_bytes,
                                  info.pages, info.live_pages, info.checkpoint, info.frame_bytes, info.memory_limit,
-                                 info.snapshots, info.readers, seconds_since(info.oldest_reader));
+                                 info.snapshots, info.readers, seconds_since(info.oldest_reader), info.pages_read);
 }
 
 PyObject* get_name(PyObject* self, void*) { return collection_of(self).name().release().ptr(); }

@@ -72,6 +72,7 @@ struct Info {
     std::uint64_t snapshots;     ///< kept under a name
     std::uint64_t readers;       ///< states that other processes are reading now
     std::uint64_t oldest_reader; ///< when the longest of them began to, in microseconds since 1970; 0: nobody
+    std::uint64_t pages_read;    ///< from the data file since the store was opened, each page counted at its first use
 };
 
 /// A state of the store that it keeps under a name.

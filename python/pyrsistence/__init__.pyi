@@ -96,6 +96,7 @@ class Info(NamedTuple):
     snapshots: int
     readers: int
     oldest_reader: float
+    pages_read: int
 
 class Usage(NamedTuple):
     entries: int

@@ -25,6 +25,7 @@ class Info(typing.NamedTuple):
     snapshots: int  #: kept under a name
     readers: int  #: states that other processes are reading now
     oldest_reader: float  #: seconds since the longest of them began to; 0.0 if there is none
+    pages_read: int  #: from the data file since the store was opened, each page counted at its first use
 
 
 class Usage(typing.NamedTuple):

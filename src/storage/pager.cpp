@@ -328,6 +328,7 @@ const std::byte* Pager::read_slowly(PageId id) {
         throw;
     }
     page_state_[id] = kVerified;
+    ++pages_read_;
     return page;
 }
 
@@ -377,6 +378,7 @@ Bytes Pager::read_extent(const ExtentRef& ref) {
         require_delivered(ref.first);
         corrupt(ref.first, "the checksum of the extent of " + std::to_string(ref.bytes) + " bytes differs");
     }
+    if (state == kUnread) pages_read_ += ref.pages();
     state = kExtent;
     return bytes;
 }

@@ -179,6 +179,8 @@ public:
     // --- figures and checks
     PageId page_count() const noexcept { return space_.page_count(); }
     std::uint64_t live_pages() const noexcept { return space_.live_pages(); }
+    /// Pages of the file whose checksum was computed: each at its first use.
+    std::uint64_t pages_read() const noexcept { return pages_read_; }
     std::size_t frames_in_use() const noexcept { return frames_.size() - free_stack_.size(); }
     std::size_t frame_capacity() const noexcept { return frame_capacity_; }
     PageId index_pages() const noexcept { return index_pages_; }
@@ -273,6 +275,7 @@ private:
     std::uint64_t opened_epoch_;        ///< pages that were there before are of this epoch at most
     ExtentRef space_directory_;         ///< of the last seal
     PageId file_pages_ = 0;             ///< whole pages in the file
+    std::uint64_t pages_read_ = 0;
     bool faulted_ = false;              ///< an earlier mapping had faults
     std::shared_ptr<os::Mapping> mapping_;  ///< shared with write_extent(), whose bytes may lie in it
     Region<std::uint32_t> states_;

@@ -207,6 +207,7 @@ Info Store::info() {
     info.frame_bytes = pager_->frames_in_use() * kPageSize;
     info.memory_limit = options_.memory_limit;
     info.snapshots = named_.size();
+    info.pages_read = pager_->pages_read();
     add_readers(info);
     return info;
 }

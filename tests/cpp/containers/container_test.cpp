@@ -25,6 +25,27 @@ TEST_F(ContainerTest, InfoCountsWhatIsThere) {
     EXPECT_EQ(list.path(), path_);
 }
 
+/// Those that are needed, each once.
+TEST_F(ContainerTest, InfoCountsPagesThatAreRead) {
+    {
+        RawList list(path_);
+        for (int i = 0; i < 5000; ++i) list.append(as_bytes("some item of a list"));
+        list.append(as_bytes(std::string(10'000, 'x')));
+    }
+    RawList list(path_);
+    const auto pages_for = [&](std::uint64_t rank) {
+        const std::uint64_t before = list.info().pages_read;
+        Buffer item;
+        EXPECT_TRUE(list.get(rank, item));
+        return list.info().pages_read - before;
+    };
+    EXPECT_EQ(pages_for(0), 2u);
+    EXPECT_EQ(pages_for(0), 0u);
+    EXPECT_EQ(pages_for(2500), 1u);
+    EXPECT_EQ(pages_for(5000), 1u + 3u);
+    EXPECT_EQ(pages_for(5000), 0u);
+}
+
 TEST_F(ContainerTest, VersionsCountChanges) {
     RawList list(path_);
     const std::uint64_t before = list.version();
