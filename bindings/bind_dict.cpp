@@ -1,6 +1,5 @@
+#include "bindings/batched_store.hpp"
 #include "bindings/dict_iterator.hpp"
-#include "bindings/dict_parts.hpp"
-#include "bindings/look_ahead.hpp"
 #include "codec/item.hpp"
 #include "pyrsistence/raw_dict.hpp"
 
@@ -72,23 +71,21 @@ nb::object call_missing(PyObject* self, PyObject* key) {
     return own(PyObject_CallFunctionObjArgs(method.ptr(), self, key, nullptr));
 }
 
-/// Stores the pairs of an exact dict or an iterable, one operation each. What is no pair is left to Python, for
+/// Stores the pairs of an exact dict or an iterable, one after the other. What is no pair is left to Python, for
 /// its errors.
 PyObject* store_pairs(PyObject* self, PyObject* source) {
     const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
     const nb::object iterator = own(PyObject_GetIter(items.ptr()));
-    LookAhead ahead(collection_of(self), source, LookAhead::Holds::pairs);
-    SignalPoll poll;
-    for (Py_ssize_t position = 0;; ++position, poll.step()) {
-        ahead.step();
-        nb::object element = nb::steal(PyIter_Next(iterator.ptr()));
-        if (!element.is_valid()) break;
+    BatchedStore store(collection_of(self), source, RawDict::Existing::replace);
+    Py_ssize_t position = 0;
+    for_each_element(iterator.ptr(), store, [&](nb::object element) {
         if (!PyTuple_CheckExact(element.ptr()) || PyTuple_GET_SIZE(element.ptr()) != 2) {
+            store.flush();
             element = to_pair(own(PyLong_FromSsize_t(position)), element);
         }
-        set(collection_of(self), PyTuple_GET_ITEM(element.ptr(), 0), PyTuple_GET_ITEM(element.ptr(), 1));
-    }
-    if (PyErr_Occurred()) raise_pending();
+        store.add(PyTuple_GET_ITEM(element.ptr(), 0), PyTuple_GET_ITEM(element.ptr(), 1));
+        ++position;
+    });
     Py_RETURN_NONE;
 }
 

@@ -1,7 +1,6 @@
 // EMSet: a RawDict whose values are all None. Its set algebra is in pyrsistence._set.
+#include "bindings/batched_store.hpp"
 #include "bindings/dict_iterator.hpp"
-#include "bindings/dict_parts.hpp"
-#include "bindings/look_ahead.hpp"
 #include "codec/item.hpp"
 
 namespace pyrsistence::bindings {
@@ -99,18 +98,11 @@ PyObject* clear(PyObject* self, PyObject*) {
     Py_RETURN_NONE;
 }
 
-/// Adds the elements of an iterable, one operation each.
+/// Adds the elements of an iterable, one after the other.
 PyObject* add_all(PyObject* self, PyObject* source) {
     const nb::object iterator = own(PyObject_GetIter(source));
-    LookAhead ahead(collection_of(self), source, LookAhead::Holds::keys);
-    SignalPoll poll;
-    for (;; poll.step()) {
-        ahead.step();
-        const nb::object member = nb::steal(PyIter_Next(iterator.ptr()));
-        if (!member.is_valid()) break;
-        insert(collection_of(self), member.ptr());
-    }
-    if (PyErr_Occurred()) raise_pending();
+    BatchedStore store(collection_of(self), source, RawDict::Existing::keep);
+    for_each_element(iterator.ptr(), store, [&](const nb::object& member) { store.add(member.ptr(), nullptr); });
     Py_RETURN_NONE;
 }
 

@@ -130,24 +130,14 @@ public:
         Entry entry(key, value);
         return RawDict::set(entry.view());
     }
-    /// insert_or_assign() of each pair, in their order; what they need is loaded side by side, as by get_many().
-    template <std::ranges::forward_range Pairs>
+    /// insert_or_assign() of each pair, in their order: in groups of up to 64, each of which is one operation, in less time
+    /// than 64. If one fails, the groups before it stay.
+    template <std::ranges::input_range Pairs>
     void update(Pairs&& pairs) {
-        Chunk identities;
-        const auto end = std::ranges::end(pairs);
-        auto ahead = std::ranges::begin(pairs);
-        for (auto next = ahead; next != end;) {
-            identities.clear();
-            for (; ahead != end && identities.items.size() < kTogether; ++ahead) {
-                const auto& [key, value] = *ahead;
-                identities.add(0, identity_of(key));
-            }
-            RawDict::prefetch(identities);
-            for (; next != ahead; ++next) {
-                const auto& [key, value] = *next;
-                insert_or_assign(key, value);
-            }
-        }
+        store_all(pairs, Existing::replace, [](const auto& pair) {
+            const auto& [key, value] = pair;
+            return Entry(key, value);
+        });
     }
     /// False, and nothing changes, if the key is there.
     bool insert(KeyParameter key, ValueParameter value) {
@@ -211,6 +201,7 @@ private:
     };
     static Identity identity_of(KeyParameter key) { return Identity(key); }
 
+protected:
     class Entry {
     public:
         Entry(KeyParameter key, ValueParameter value) {
@@ -239,6 +230,19 @@ private:
         std::size_t key_size_;
     };
 
+    template <class Range, class ToEntry>
+    void store_all(Range& range, Existing existing, ToEntry to_entry) {
+        DictBatch batch;
+        for (auto&& element : range) {
+            batch.add(to_entry(element).view());
+            if (!batch.full()) continue;
+            RawDict::set_many(batch, existing);
+            batch.clear();
+        }
+        if (batch.size() > 0) RawDict::set_many(batch, existing);
+    }
+
+private:
     static value_type decode_entry(Bytes entry) {
         const detail::EntryView parts = detail::split_entry(entry);
         return {detail::decode_item<K>(parts.key), detail::decode_item<V>(parts.value)};

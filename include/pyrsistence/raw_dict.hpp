@@ -5,6 +5,8 @@
 // page touches per level of index and tree: about four cache misses in practice.
 #pragma once
 
+#include <array>
+
 #include "pyrsistence/container.hpp"
 
 namespace pyrsistence {
@@ -14,6 +16,41 @@ struct DictEntry {
     Bytes bytes;                ///< identity, key part if any, value
     std::size_t identity_size;  ///< bytes of the identity
     std::size_t key_size;       ///< bytes before the value
+
+    Bytes identity() const { return bytes.first(identity_size); }
+};
+
+/// Entries that are to be stored side by side.
+class DictBatch {
+public:
+    /// Entries at most: what finding so many keys touches fits into the first-level cache.
+    static constexpr std::size_t kMost = 64;
+
+    void add(const DictEntry& entry) {
+        parts_[count_++] = {bytes_.size(), entry.bytes.size(), entry.identity_size, entry.key_size};
+        bytes_.append(entry.bytes);
+    }
+    /// Whether it has to be stored and cleared before anything is added.
+    bool full() const { return count_ == kMost || bytes_.size() >= kFullBytes; }
+    std::size_t size() const { return count_; }
+    DictEntry operator[](std::size_t i) const {
+        const Part& part = parts_[i];
+        return {bytes_.view().subspan(part.begin, part.size), part.identity_size, part.key_size};
+    }
+    void clear() {
+        bytes_.clear();
+        count_ = 0;
+    }
+
+private:
+    static constexpr std::size_t kFullBytes = 64 * 1024;
+    struct Part {
+        std::size_t begin, size, identity_size, key_size;
+    };
+
+    Buffer bytes_;
+    std::array<Part, kMost> parts_;
+    std::size_t count_ = 0;
 };
 
 /// What a RawDict is in its store. A set is a dict whose values are all None.
@@ -21,8 +58,10 @@ enum class DictType : std::uint8_t { dict = 1, set = 3 };
 
 class RawDict : public Container {
 public:
-    /// Keys that are looked up side by side: what they touch fits into the first-level cache.
-    static constexpr std::size_t kTogether = 64;
+    /// Keys that are looked up side by side.
+    static constexpr std::size_t kTogether = DictBatch::kMost;
+    /// What happens to a key that is there already.
+    enum class Existing { replace, keep };
 
     explicit RawDict(const std::filesystem::path& path, const Options& options = {}, DictType type = DictType::dict);
     /// In a store that is open, or in a snapshot of it.
@@ -39,9 +78,6 @@ public:
     /// no such key. What they need is loaded side by side, which saves time where get() would wait for memory.
     /// Every 64 keys see one moment.
     void get_many(const Chunk& identities, Chunk& values) const;
-    /// Starts loading what the next operations on these keys will need, all at once; no answer depends on it. False
-    /// if the dict is so small that it is not worth it.
-    bool prefetch(const Chunk& identities) const;
     bool contains(Bytes identity) const;
     /// The entry's id, its place in insertion order; 0 if there is no such key.
     EntryId find(Bytes identity) const;
@@ -50,6 +86,9 @@ public:
 
     /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new.
     bool set(const DictEntry& entry);
+    /// set() or insert() of each in their order, as one operation: what their keys need is loaded side by side, new entries
+    /// are appended together. Those before a key that cannot be looked up for damage are stored.
+    void set_many(const DictBatch& batch, Existing existing);
     /// Inserts if the key is new; otherwise copies the existing value and returns false.
     bool insert(const DictEntry& entry, Buffer& existing);
     /// False if there is no such key.

@@ -65,10 +65,11 @@ public:
     using Members::erase;
     /// True if the member is new; one that was there stays as it was first inserted.
     bool insert(Parameter member) { return Members::insert(member, {}); }
-    /// Inserts the elements one after the other.
+    /// Inserts the elements in their order: in groups of up to 64, each of which is one operation, in less time than 64. If
+    /// one fails, the groups before it stay.
     template <std::ranges::input_range Range>
     void insert_range(Range&& range) {
-        for (auto&& member : range) insert(member);
+        Members::store_all(range, RawDict::Existing::keep, [](const auto& member) { return typename Members::Entry(member, {}); });
     }
     /// Removes and returns the member inserted last, if there is one.
     std::optional<K> pop_last() {

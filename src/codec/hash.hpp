@@ -20,6 +20,9 @@ inline constexpr std::size_t kMaxIdentity = 64 * 1024;
 /// Runs of this many neighbouring integers have neighbouring hashes.
 inline constexpr unsigned kHashRunBits = 12;
 
+/// Equal for the integers of a run, whose hashes differ behind this only.
+inline std::uint64_t hash_run(std::uint64_t hash) noexcept { return hash >> 36; }
+
 /// Keeps integers that are close together close in hash order, as counters and addresses often come:
 /// 28 hashed bits tell the runs apart, the next 12 count within the run, from a hashed start on. An index
 /// in hash order is then filled and read like a sorted one, and stays as even as before for other keys.
@@ -28,7 +31,7 @@ inline std::uint64_t integer_hash(std::uint64_t value, std::uint64_t seed) noexc
     store<std::uint64_t>(run, value >> kHashRunBits);
     const std::uint64_t hash = XXH3_64bits_withSeed(run, sizeof run, seed);
     constexpr std::uint64_t kWithin = (std::uint64_t{1} << kHashRunBits) - 1;
-    return (hash >> 36 << 36) | ((value + hash) & kWithin) << 24 | (hash >> kHashRunBits & 0xff'ffff);
+    return (hash_run(hash) << 36) | ((value + hash) & kWithin) << 24 | (hash >> kHashRunBits & 0xff'ffff);
 }
 
 /// REQUIRES: `key` is a stored identity (see stored_identity); `seed` is the store's.

@@ -4,7 +4,6 @@
 #include "codec/hash.hpp"
 #include "codec/item.hpp"
 #include "containers/dict_steps.hpp"
-#include "containers/payload.hpp"
 #include "containers/records.hpp"
 #include "pyrsistence/raw_dict.hpp"
 
@@ -28,20 +27,26 @@ constexpr PageId kCachedPages = 1024;
 /// The hashes of some keys that are looked up side by side.
 class Together {
 public:
-    Together(const Chunk& identities, std::size_t first, std::uint64_t seed)
-        : count_(std::min(kTogether, identities.items.size() - first)) {
-        for (std::size_t i = 0; i < count_; ++i) hashes_[i] = codec::key_hash(identities.entry(first + i), seed);
+    /// Of as many as there are, but kTogether.
+    template <class IdentityAt>
+    Together(std::size_t count, IdentityAt&& identity_at, std::uint64_t seed) : count_(std::min(kTogether, count)) {
+        for (std::size_t i = 0; i < count_; ++i) hashes_[i] = codec::key_hash(identity_at(i), seed);
     }
     std::span<const std::uint64_t> hashes() const { return std::span(hashes_).first(count_); }
-    /// False if it is not worth it.
-    bool prefetch(storage::Pager& pager, const std::byte* root) const {
-        if (pager.page_count() <= kCachedPages) return false;
+    /// Whether most of them lie in buckets of their own: what an integer needs has been loaded by the one before it.
+    bool apart() const {
+        std::size_t far = 0;
+        for (std::size_t i = 1; i < count_; ++i) far += codec::hash_run(hashes_[i]) != codec::hash_run(hashes_[i - 1]);
+        return far >= kTogether / 4;
+    }
+    /// Unless it is not worth it.
+    void prefetch(storage::Pager& pager, const std::byte* root) const {
+        if (pager.page_count() <= kCachedPages) return;
         try {
             containers::prefetch_entries(pager, root, hashes());
         } catch (const CorruptionError&) {
             // Who needs what is damaged will be told.
         }
-        return true;
     }
 
 private:
@@ -56,6 +61,55 @@ static_assert(static_cast<int>(DictType::set) == static_cast<int>(storage::Conta
 void add_entry(WriteStep& step, ContainerId container, FoundEntry& found, std::uint64_t hash, Bytes entry) {
     containers::commit_add(step, container, DictRoot::next_id(step.root(container)), found, hash, entry);
 }
+
+/// The key first inserted stays.
+void replace_value(WriteStep& step, ContainerId container, const FoundEntry& found, const DictEntry& entry) {
+    const Bytes kept = found.entry.first(found.entry.size() - value_of(found.entry, entry.identity_size).size());
+    if (std::ranges::equal(kept, entry.bytes.first(entry.key_size))) {
+        return containers::commit_replace(step, container, found.id, entry.bytes);
+    }
+    Buffer composed;
+    composed.append(kept);
+    composed.append(entry.bytes.subspan(entry.key_size));
+    containers::commit_replace(step, container, found.id, composed);
+}
+
+/// New entries in a batch, none of them large: they are indexed and logged one by one, and put into their tree together.
+class Additions {
+public:
+    Additions(WriteStep& step, ContainerId container) : step_(step), container_(container) {}
+
+    /// Whether the index may offer, for this hash, an entry that waits: the tree does not have it yet.
+    bool may_hold(std::uint64_t hash) const {
+        const auto end = tags_.begin() + static_cast<std::ptrdiff_t>(count_);
+        return std::find(tags_.begin(), end, structures::BucketTree::tag_of(hash)) != end;
+    }
+    /// REQUIRES: not may_hold(hash); `entry` stays where it is until flush().
+    void add(FoundEntry& found, std::uint64_t hash, Bytes entry) {
+        const EntryId id = DictRoot::next_id(step_.root(container_));
+        if (count_ == 0) first_ = id;
+        containers::index_new(step_, container_, id, found, hash);
+        containers::commit_new(step_, container_, id, hash, containers::Payload(step_, entry));
+        tags_[count_] = structures::BucketTree::tag_of(hash);
+        records_[count_++] = {entry, false};
+    }
+    void flush() {
+        for (std::size_t done = 0; done < count_;) {
+            step_.next();
+            const auto waiting = std::span(records_).first(count_).subspan(done);
+            done += DictRoot::entries(step_.pager(), step_.change(container_)).append_some(first_ + done, waiting);
+        }
+        count_ = 0;
+    }
+
+private:
+    WriteStep& step_;
+    const ContainerId container_;
+    EntryId first_ = 0;  ///< of those that wait, whose ids are consecutive
+    std::array<std::uint64_t, kTogether> tags_;
+    std::array<Record, kTogether> records_;
+    std::size_t count_ = 0;
+};
 
 }  // namespace
 
@@ -92,7 +146,7 @@ void RawDict::get_many(const Chunk& identities, Chunk& values) const {
     values.clear();
     const std::uint64_t seed = store().hash_seed();
     for (std::size_t first = 0; first < identities.items.size(); first += kTogether) {
-        const Together together(identities, first, seed);
+        const Together together(identities.items.size() - first, [&](std::size_t i) { return identities.entry(first + i); }, seed);
         const ReadStep step = reading();
         const std::byte* root = step.root(id_);
         together.prefetch(step.pager(), root);
@@ -103,16 +157,6 @@ void RawDict::get_many(const Chunk& identities, Chunk& values) const {
         }
         step.finish();
     }
-}
-
-bool RawDict::prefetch(const Chunk& identities) const {
-    const std::uint64_t seed = store().hash_seed();
-    for (std::size_t first = 0; first < identities.items.size(); first += kTogether) {
-        const Together together(identities, first, seed);
-        const ReadStep step = reading();
-        if (!together.prefetch(step.pager(), step.root(id_))) return false;
-    }
-    return true;
 }
 
 bool RawDict::contains(Bytes identity) const { return find(identity) != 0; }
@@ -138,24 +182,49 @@ bool RawDict::read_entry(EntryId id, Buffer& entry) const {
 
 bool RawDict::set(const DictEntry& entry) {
     storage::Store& open = writable_store();
-    const Bytes identity = entry.bytes.first(entry.identity_size);
-    const std::uint64_t hash = codec::key_hash(identity, open.hash_seed());
+    const std::uint64_t hash = codec::key_hash(entry.identity(), open.hash_seed());
     WriteStep step(open);
-    FoundEntry found = find_entry(step.pager(), step.root(id_), hash, identity);
-    if (found.id == 0) {
-        add_entry(step, id_, found, hash, entry.bytes);
-        return true;
+    FoundEntry found = find_entry(step.pager(), step.root(id_), hash, entry.identity());
+    if (found.id != 0) {
+        replace_value(step, id_, found, entry);
+        return false;
     }
-    Bytes bytes = entry.bytes;
-    Buffer composed;  // the key first inserted stays
-    const Bytes kept = found.entry.first(found.entry.size() - value_of(found.entry, identity.size()).size());
-    if (!std::ranges::equal(kept, bytes.first(entry.key_size))) {
-        composed.append(kept);
-        composed.append(bytes.subspan(entry.key_size));
-        bytes = composed;
+    add_entry(step, id_, found, hash, entry.bytes);
+    return true;
+}
+
+void RawDict::set_many(const DictBatch& batch, Existing existing) {
+    storage::Store& open = writable_store();
+    const Together together(batch.size(), [&](std::size_t i) { return batch[i].identity(); }, open.hash_seed());
+    std::size_t logged = 0;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        logged += storage::RecordHeader::kMaxSize + std::min(batch[i].bytes.size(), storage::kLogInlineLimit);
     }
-    containers::commit_replace(step, id_, found.id, bytes);
-    return false;
+    WriteStep step(open, logged, WriteStep::Kind::batch);
+    if (together.apart()) together.prefetch(step.pager(), step.root(id_));
+    Additions additions(step, id_);
+    const auto finish = [&] {
+        additions.flush();
+        step.commit_batch();
+    };
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+        const DictEntry entry = batch[i];
+        const std::uint64_t hash = together.hashes()[i];
+        const bool large = entry.bytes.size() > structures::SlottedPage::kMaxRecord;
+        if (large || additions.may_hold(hash)) additions.flush();
+        step.next();
+        FoundEntry found;
+        try {
+            found = find_entry(step.pager(), step.root(id_), hash, entry.identity());
+        } catch (const CorruptionError&) {  // of a page that those before do not need
+            finish();
+            throw;
+        }
+        if (found.id == 0 && !large) additions.add(found, hash, entry.bytes);
+        else if (found.id == 0) add_entry(step, id_, found, hash, entry.bytes);
+        else if (existing == Existing::replace) replace_value(step, id_, found, entry);
+    }
+    finish();
 }
 
 bool RawDict::insert(const DictEntry& entry, Buffer& existing) {

@@ -3,7 +3,6 @@
 #include <cstring>
 
 #include "codec/item.hpp"
-#include "containers/payload.hpp"
 #include "containers/records.hpp"
 
 namespace pyrsistence::containers {
@@ -122,16 +121,23 @@ Bytes value_of(Bytes entry, std::size_t identity_size) {
     return codec::split_entry(entry).value;
 }
 
-void commit_add(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash,
-                Bytes entry) {
+void index_new(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash) {
     if (id >= kLastId) throw CorruptionError("all ids of entries were given out, which takes longer than any store has existed");
-    const Payload payload(step, entry);
     std::byte* root = step.change(container);
     DictRoot::set_next_id(root, id + 1);
-    DictRoot::entries(step.pager(), root).put(id, payload.record());
     DictRoot::index(step.pager(), root).insert(found.place, hash, id);
-    step.commit(record_header(DictOp::add, container, payload.logged_extent()).u48(id).u64(hash),
-                payload.logged_bytes());
+}
+
+void commit_new(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload) {
+    step.commit(record_header(DictOp::add, container, payload.logged_extent()).u48(id).u64(hash), payload.logged_bytes());
+}
+
+void commit_add(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash,
+                Bytes entry) {
+    const Payload payload(step, entry);
+    index_new(step, container, id, found, hash);
+    DictRoot::entries(step.pager(), step.change(container)).put(id, payload.record());
+    commit_new(step, container, id, hash, payload);
 }
 
 void commit_replace(WriteStep& step, ContainerId container, EntryId id, Bytes entry) {

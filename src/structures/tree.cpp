@@ -275,6 +275,24 @@ std::size_t BasicTree<Node>::append_some(std::span<const Record> records) {
     std::uint64_t rank = size();
     Path path = spine_.to_rank(rank);
     if (rank != Leaf::slots(spine_.leaf(path.leaf))) bad_count(path.leaf);
+    return fill_leaf(path, records);
+}
+
+template <class Node>
+std::size_t BasicTree<Node>::append_some(EntryId first, std::span<const Record> records)
+    requires(!kByKey)
+{
+    if (spine_.empty()) Leaf::set_base(spine_.plant(), first);
+    Path path = spine_.to_key(first);
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    if (first == Leaf::base(leaf) + Leaf::slots(leaf)) return fill_leaf(path, records);
+    append_id(path, first, records[0]);
+    return 1;
+}
+
+/// Appends to the leaf what it has room for, or one record that makes another leaf.
+template <class Node>
+std::size_t BasicTree<Node>::fill_leaf(Path& path, std::span<const Record> records) {
     std::byte* leaf = spine_.writable_leaf(path);
     std::size_t count = 0;
     for (; count < records.size() && Leaf::kSlot + records[count].stored.size() <= Leaf::room(leaf); ++count) {

@@ -115,6 +115,8 @@ public:
     /// Appends the first of some inline records, as many as the last leaf takes, at least one; returns how many. Only
     /// for trees by rank. O(log n). REQUIRES: there are some, none of them empty.
     std::size_t append_some(std::span<const Record> records);
+    /// The same under consecutive ids, above all others.
+    std::size_t append_some(EntryId first, std::span<const Record> records) requires(!kByKey);
     /// Appends under an id above all others, or replaces the record of an existing id.
     void put(EntryId id, const Record& record) requires(!kByKey);
     void replace(std::uint64_t rank, const Record& record);
@@ -150,6 +152,7 @@ private:
     [[noreturn]] static void bad_count(PageId page);
     [[noreturn]] static void bad_order(PageId page);
     void place(Path& path, unsigned slot, const Record& record, bool insert);
+    std::size_t fill_leaf(Path& path, std::span<const Record> records);
     void split(Path& path, unsigned slot, const Record& record, bool insert);
     Place place_at(const Path& path, unsigned slot) const;
     Place first_in_leaf(const Path& path, Bytes key) const;

@@ -54,7 +54,8 @@ public:
         const std::uint64_t key = random.chance(30) ? random.below(std::min<std::uint64_t>(keys_, 50)) : random.below(keys_);
         const unsigned dice = static_cast<unsigned>(random.below(1000));
         const unsigned sets = wave == 3 ? 200 : 600;
-        if (dice < sets) set(dict, random, key);
+        if (dice < 10) set_many(dict, random);
+        else if (dice < sets) set(dict, random, key);
         else if (dice < 800) erase(dict, random, key);
         else if (dice < 830) pop_last(dict);
         else if (dice < 890) get(dict, key);
@@ -157,7 +158,32 @@ private:
             ASSERT_EQ(added, is_new);
             if (only_new && !is_new) expect_value(existing, found->second.value);
         }
-        if (is_new) {
+        store(key, spelled, value, only_new);
+    }
+    /// Some keys more than once, neighbours and others.
+    void set_many(RawDict* dict, Random& random) {
+        struct Change {
+            std::uint64_t key;
+            bool spelled;
+            Value value;
+        };
+        DictBatch batch;
+        std::vector<Change> changes;
+        const bool only_new = random.chance(30), neighbours = random.chance(50);
+        const std::size_t most = random.below(DictBatch::kMost + 1);
+        std::uint64_t key = random.below(keys_);
+        while (changes.size() < most && !batch.full()) {
+            const std::uint64_t at = random.chance(10) && !changes.empty() ? changes[random.below(changes.size())].key : key;
+            changes.push_back({at, random.chance(20), Value::random(random, sizes_)});
+            batch.add(compose(at, changes.back().spelled, changes.back().value).entry);
+            key = neighbours ? (key + 1) % keys_ : random.below(keys_);
+        }
+        if (dict) dict->set_many(batch, only_new ? RawDict::Existing::keep : RawDict::Existing::replace);
+        for (const Change& change : changes) store(change.key, change.spelled, change.value, only_new);
+    }
+    void store(std::uint64_t key, bool spelled, const Value& value, bool only_new) {
+        const auto found = entries_.find(key);
+        if (found == entries_.end()) {
             order_[next_id_] = key;
             entries_[key] = {next_id_++, spelled, value};
         } else if (!only_new) {

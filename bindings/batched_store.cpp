@@ -1,0 +1,58 @@
+#include "bindings/batched_store.hpp"
+
+#include "bindings/value_codec.hpp"
+
+namespace pyrsistence::bindings {
+
+namespace {
+
+/// Whether asking the key for its bytes runs nobody's code.
+bool plain(PyObject* key) {
+    return PyLong_CheckExact(key) || PyUnicode_CheckExact(key) || PyBytes_CheckExact(key) || PyFloat_CheckExact(key);
+}
+
+/// Whether iterating over it runs nobody's code.
+bool quiet(PyObject* source) { return PyDict_CheckExact(source) || PyList_CheckExact(source) || PyTuple_CheckExact(source); }
+
+}  // namespace
+
+BatchedStore::BatchedStore(const Collection& dict, PyObject* source, RawDict::Existing existing)
+    : dict_(dict), existing_(existing), quiet_(quiet(source) && !dict.serializer().custom_keys()) {}
+
+void BatchedStore::add(PyObject* key, PyObject* value) {
+    if (!quiet_ || !plain(key) || !encode_quietly(key, value)) {
+        flush();
+        return store_alone(key, value);
+    }
+    batch_.add(entry_.view());
+    if (batch_.full()) flush();
+}
+
+/// False if only pickle can represent the value.
+bool BatchedStore::encode_quietly(PyObject* key, PyObject* value) {
+    entry_.encode_key(dict_.serializer(), key);
+    if (value == nullptr) {
+        put_none(entry_.bytes);
+        return true;
+    }
+    Obstacle obstacle;
+    return encode_native(value, entry_.bytes, obstacle);
+}
+
+void BatchedStore::store_alone(PyObject* key, PyObject* value) {
+    entry_.encode_key(dict_.serializer(), key);
+    if (value == nullptr) put_none(entry_.bytes);
+    else dict_.serializer().encode_value(value, entry_.bytes);
+    Buffer ignored;
+    const Use<RawDict> dict(dict_);
+    if (existing_ == RawDict::Existing::replace) dict->set(entry_.view());
+    else dict->insert(entry_.view(), ignored);
+}
+
+void BatchedStore::flush() {
+    if (batch_.size() == 0) return;
+    const DictBatch waiting = std::exchange(batch_, {});
+    Use<RawDict>(dict_)->set_many(waiting, existing_);
+}
+
+}  // namespace pyrsistence::bindings

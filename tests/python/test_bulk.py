@@ -1,0 +1,115 @@
+"""Bulk operations on dicts and sets store many pairs in one operation; nobody can tell but by the time that it takes."""
+
+import pytest
+from pyrsistence import EMDict, EMSet
+
+
+class Watcher:
+    """Pickled, as a value or within one: looks at the dict meanwhile."""
+
+    def __init__(self, dictionary, seen):
+        self.dictionary, self.seen = dictionary, seen
+
+    def __reduce__(self):
+        self.seen.append(len(self.dictionary))
+        return int, (7,)
+
+
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value], lambda value: {"a": (value,)}])
+def test_code_in_a_value_sees_the_pairs_before_it(wrap):
+    with EMDict(None) as d:
+        seen = []
+        d.update([(i, wrap(Watcher(d, seen)) if i % 50 == 20 else i) for i in range(200)])
+        assert set(seen) == {20, 70, 120, 170}
+        assert len(d) == 200 and d[19] == 19
+        d.check()
+
+
+class Key:
+    def __init__(self, dictionary, seen):
+        self.dictionary, self.seen = dictionary, seen
+
+    def __hash__(self):
+        self.seen.append(len(self.dictionary))
+        return 5
+
+    def __em_key__(self):
+        return "key"
+
+    def __reduce__(self):
+        return str, ("key",)
+
+
+@pytest.mark.parametrize("kind", [EMDict, EMSet])
+def test_code_in_a_key_sees_what_comes_before_it(kind):
+    with kind(None) as c:
+        seen = []
+        keys = [*range(100), Key(c, seen), *range(100, 200)]
+        c.update(dict.fromkeys(keys) if kind is EMDict else keys)
+        assert set(seen) <= {0, 100} and 100 in seen
+        assert len(c) == 201
+
+
+def test_keys_that_come_more_than_once():
+    pairs = [(1, "a"), (2, "b"), (1.0, "c"), (True, "d"), ("1", "e"), (2, "f"), (b"1", "g"), (3, "h" * 5000), (3, "i"), (4, "j")]
+    with EMDict(None) as d, EMSet(None) as s:
+        d.update(pairs * 3)
+        expected = {}
+        expected.update(pairs * 3)
+        assert list(d.items()) == list(expected.items())
+        assert [type(key) for key in d] == [type(key) for key in expected]
+        s.update([key for key, _ in pairs])
+        assert [(key, type(key)) for key in s] == [(key, type(key)) for key in expected]
+        d.check()
+        s.check()
+
+
+def test_large_values_between_small_ones():
+    pairs = [(i, b"x" * (i % 7 * 3000)) for i in range(300)]
+    with EMDict(None) as d:
+        d.update(pairs)
+        d.update(reversed(pairs[::2]))
+        d.update([(i, b"y" * (i % 5 * 100_000)) for i in range(200, 320)])
+        expected = dict(pairs) | {i: b"y" * (i % 5 * 100_000) for i in range(200, 320)}
+        assert list(d.items()) == list(expected.items())
+        d.check()
+
+
+def test_an_entry_that_cannot_be_stored_keeps_those_before_it():
+    with EMDict(None, allow_pickle=False) as d:
+        with pytest.raises(ValueError):
+            d.update([*((i, i) for i in range(100)), (100, object), (101, 101)])
+        assert list(d) == list(range(100))
+        with pytest.raises(TypeError):
+            d.update([(200, 0), ([], 0), (201, 0)])
+        assert 200 in d and 201 not in d
+
+
+def test_in_a_transaction_it_is_undone():
+    with EMDict(None) as d:
+        d.update([(i, i) for i in range(1000)])
+        with pytest.raises(KeyError), d.transaction():
+            d.update([(i, -i) for i in range(500, 1500)])
+            assert len(d) == 1500
+            raise KeyError
+        assert list(d.items()) == [(i, i) for i in range(1000)]
+        d.check()
+
+
+class Growing(Key):
+    """Adds to the dict that it is in."""
+
+    def __hash__(self):
+        if len(self.dictionary) > 100:
+            self.dictionary["new"] = 1
+        return 5
+
+
+@pytest.mark.parametrize("kind", [EMDict, EMSet])
+def test_a_dict_that_changes_meanwhile_is_an_error(kind):
+    source = {i: i for i in range(100)}
+    source[Growing(source, [])] = 0
+    with kind(None) as c:
+        with pytest.raises(RuntimeError, match="changed size during iteration"):
+            c.update(source)
+        assert 99 in c
