@@ -51,8 +51,13 @@ void BatchedStore::store_alone(PyObject* key, PyObject* value) {
 
 void BatchedStore::flush() {
     if (batch_.size() == 0) return;
-    const DictBatch waiting = std::exchange(batch_, {});
-    Use<RawDict>(dict_)->set_many(waiting, existing_);
+    try {
+        Use<RawDict>(dict_)->set_many(batch_, existing_);
+    } catch (...) {
+        batch_.clear();  // an error is reported once
+        throw;
+    }
+    batch_.clear();
 }
 
 }  // namespace pyrsistence::bindings

@@ -87,23 +87,6 @@ constexpr Kind array_kind() {
 }
 constinit const Kind kArray = array_kind();
 
-/// The memory of an object, which must be contiguous.
-class Memory {
-public:
-    Memory(PyObject* object, int flags) { checked(PyObject_GetBuffer(object, &view_, flags)); }
-    ~Memory() { PyBuffer_Release(&view_); }
-    Memory(const Memory&) = delete;
-    Memory& operator=(const Memory&) = delete;
-
-    MutableBytes bytes() const noexcept { return {static_cast<std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)}; }
-    std::span<const std::uint64_t> indices() const noexcept {
-        return {static_cast<const std::uint64_t*>(view_.buf), static_cast<std::size_t>(view_.len) / sizeof(std::uint64_t)};
-    }
-
-private:
-    Py_buffer view_;
-};
-
 Rank rank_of(Py_ssize_t index) {
     const auto number = static_cast<std::uint64_t>(index);
     return index >= 0 ? Rank(number) : Rank::end_minus(std::uint64_t{0} - number);

@@ -1,5 +1,6 @@
 // Operations on whole lists: extend, sort, copy, *, comparison.
 #include <algorithm>
+#include <cstring>
 
 #include "bindings/list.hpp"
 #include "bindings/sorter.hpp"
@@ -68,8 +69,16 @@ public:
             items_.bytes.truncate(begin);
             return append_foreign(value);
         }
-        items_.items.push_back({0, begin, items_.bytes.size() - begin});
-        if (items_.items.size() >= together_ || items_.bytes.size() > kTogetherBytes) flush();
+        added(begin);
+    }
+    /// The scalars of an array. REQUIRES: quiet, and no picklers.
+    void append_scalars(std::string_view dtype, Bytes elements, std::size_t size) {
+        SignalPoll poll;
+        for (; !elements.empty(); elements = elements.subspan(size), poll.step()) {
+            const std::size_t begin = items_.bytes.size();
+            put_numpy_scalar(items_.bytes, dtype, elements.first(size));
+            added(begin);
+        }
     }
     void flush() {
         if (items_.items.empty()) return;
@@ -87,6 +96,10 @@ private:
     static constexpr std::size_t kTogether = 256;
     static constexpr std::size_t kTogetherBytes = 64 * 1024;
 
+    void added(std::size_t begin) {
+        items_.items.push_back({0, begin, items_.bytes.size() - begin});
+        if (items_.items.size() >= together_ || items_.bytes.size() > kTogetherBytes) flush();
+    }
     void append_foreign(PyObject* value) {
         flush();
         Buffer item;
@@ -99,6 +112,16 @@ private:
     const std::size_t together_;
     Chunk items_;
 };
+
+LazyAttribute numpy_scalars{"pyrsistence._numpy", "scalars"};
+
+/// For an array of numbers dtype, size and memory of its scalars, as _numpy.scalars() describes them; else null.
+nb::object scalars_of(PyObject* list, PyObject* iterable) {
+    const bool array = std::strcmp(Py_TYPE(iterable)->tp_name, "numpy.ndarray") == 0;
+    if (!array || collection_of(list).serializer().custom_keys()) return {};
+    nb::object scalars = numpy_scalars(nb::handle(iterable));
+    return scalars.is_none() ? nb::object() : scalars;
+}
 
 // ---- sort ----
 
@@ -204,10 +227,17 @@ void extend(PyObject* self, PyObject* iterable) {
 }
 
 void append_all(PyObject* self, PyObject* iterable) {
+    const nb::object scalars = scalars_of(self, iterable);
     const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || Py_IS_TYPE(iterable, &PyRange_Type);
-    Appender appender(self, known);
+    Appender appender(self, known || scalars.is_valid());
     try {
-        for_each(iterable, [&](PyObject* value) { appender.append(value); });
+        if (scalars.is_valid()) {
+            const Memory elements(PyTuple_GET_ITEM(scalars.ptr(), 2), PyBUF_SIMPLE);
+            const auto size = nb::cast<std::size_t>(nb::handle(PyTuple_GET_ITEM(scalars.ptr(), 1)));
+            appender.append_scalars(as_text(bytes_of(PyTuple_GET_ITEM(scalars.ptr(), 0))), elements.bytes(), size);
+        } else {
+            for_each(iterable, [&](PyObject* value) { appender.append(value); });
+        }
     } catch (const nb::python_error&) {
         appender.flush();  // what came before stays
         throw;

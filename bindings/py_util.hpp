@@ -4,6 +4,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -48,6 +49,23 @@ inline std::string text_of(PyObject* object) {
 inline nb::object to_text(std::string_view text) {
     return own(PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "surrogateescape"));
 }
+
+/// The memory of an object, which must be contiguous.
+class Memory {
+public:
+    Memory(PyObject* object, int flags) { checked(PyObject_GetBuffer(object, &view_, flags)); }
+    ~Memory() { PyBuffer_Release(&view_); }
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+
+    MutableBytes bytes() const noexcept { return {static_cast<std::byte*>(view_.buf), static_cast<std::size_t>(view_.len)}; }
+    std::span<const std::uint64_t> indices() const noexcept {
+        return {static_cast<const std::uint64_t*>(view_.buf), static_cast<std::size_t>(view_.len) / sizeof(std::uint64_t)};
+    }
+
+private:
+    Py_buffer view_;
+};
 
 /// An attribute of a Python module, imported on first use and kept until the process ends.
 class LazyAttribute {

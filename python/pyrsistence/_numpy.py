@@ -30,6 +30,15 @@ def describe(scalar):
     return name, data
 
 
+def scalars(array):
+    """(dtype, bytes of one, contiguous memory) of the scalars that iterating over an array of numbers yields, as describe()
+    has them; None for any other array."""
+    if type(array) is not numpy.ndarray or array.ndim != 1 or array.dtype.kind not in "biufc" or not array.dtype.isnative:
+        return None
+    dtype = array.dtype
+    return dtype.str[1:].encode(), dtype.itemsize, numpy.ascontiguousarray(array, dtype.newbyteorder("<"))
+
+
 def _little_endian(scalar):
     if sys.byteorder == "little":
         return scalar.tobytes()

@@ -1,7 +1,7 @@
 """Bulk operations on dicts and sets store many pairs in one operation; nobody can tell but by the time that it takes."""
 
 import pytest
-from pyrsistence import EMDict, EMSet
+from pyrsistence import EMDeque, EMDict, EMList, EMSet
 
 
 class Watcher:
@@ -113,3 +113,41 @@ def test_a_dict_that_changes_meanwhile_is_an_error(kind):
         with pytest.raises(RuntimeError, match="changed size during iteration"):
             c.update(source)
         assert 99 in c
+
+
+NUMBERS = "? i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 c8 c16 g".split()
+
+
+@pytest.mark.parametrize("kind", [EMList, EMDeque])
+@pytest.mark.parametrize("dtype", [*NUMBERS, ">i4", "M8[s]", "m8[ms]", "S3", "U2", "i4,f8"])
+def test_an_array_gives_the_scalars_that_iterating_yields(kind, dtype):
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(700).astype("i8").astype(dtype)
+    with kind(None) as plain, kind(None) as fast:
+        for scalar in array:
+            plain.append(scalar)
+        fast.extend(array)
+        fast.extend(array[5:1:-2])
+        fast.extend(array[:0])
+        stored = list(fast)
+        assert stored == [*plain, *array[5:1:-2]]
+        assert [type(x) for x in stored[:700]] == [type(x) for x in plain]
+        assert [x.dtype for x in stored[:700]] == [x.dtype for x in plain]
+
+
+def test_rows_of_an_array_are_arrays_and_subclasses_iterate_as_they_like():
+    numpy = pytest.importorskip("numpy")
+
+    class Doubled(numpy.ndarray):
+        def __iter__(self):
+            return iter([2 * int(x) for x in self.view(numpy.ndarray)])
+
+    with EMList(None) as l:
+        l.extend(numpy.arange(6).reshape(2, 3))
+        assert [row.tolist() for row in l] == [[0, 1, 2], [3, 4, 5]]
+        l.clear()
+        l.extend(numpy.arange(3).view(Doubled))
+        assert list(l) == [0, 2, 4]
+        with pytest.raises(TypeError):
+            l.extend(numpy.array(5))
+        assert len(l) == 3
