@@ -1,5 +1,6 @@
 """EMList is a list: the same results, errors and iteration, whatever its users' code does meanwhile."""
 
+import errno
 import gc
 import itertools
 import math
@@ -10,7 +11,7 @@ import threading
 import weakref
 
 import pytest
-from pyrsistence import ClosedError, CorruptionError, EMList, PickleRefusedError, ReadOnlyError
+from pyrsistence import ClosedError, CorruptionError, EMList, PickleRefusedError, ReadOnlyError, StorageError
 from support import scaled, seeded
 
 
@@ -893,3 +894,13 @@ def test_damage_is_reported(store):
     path.write_bytes(data)
     with pytest.raises(CorruptionError), EMList(store, mode="r") as l:
         list(l)
+
+
+def test_repeating_more_often_than_the_disk_has_room_for():
+    with EMList(None) as l:
+        l.append("some item")
+        for act in (lambda: l * 10**13, lambda: l.__imul__(10**13)):
+            with pytest.raises(StorageError, match=r"repeating 1 items 10000000000000 times takes about \d+ GB") as caught:
+                act()
+            assert caught.value.errno == errno.ENOSPC
+        assert list(l) == ["some item"]
