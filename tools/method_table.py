@@ -196,7 +196,7 @@ HEAP = {
 DIFFERENCES = {
     "key": "always None: an order that a function makes is not stored; make it a part of the key",
     "iloc": "a name that is deprecated there; `keys()[i]`",
-    "__repr__": "names the store, and shows five entries at most",
+    "__repr__": "names the store and the container, and shows five entries at most",
     "__sizeof__": "the handle alone: what is stored is no memory of it",
     "__reduce__": "pickles the handle, not the content",
     "__copy__": "refused, since a directory cannot be copied so: `copy()` makes a temporary copy",
