@@ -3,8 +3,8 @@
 
 In C++, a file of 16-byte records four times as large as the memory limit is sorted into another one, in a memory
 cgroup of twice the limit, so that the page cache cannot hold it. What that is measured by is reading and writing the data
-twice, which no external sort can do without: in the same group, on the same disk, in turn. In Python, items are sorted that
-take, as an EMList stores them, four times the memory limit or more, beside sorted() with all memory.
+twice, which no external sort can do without: in the same group, on the same disk, in turn. In Python, items are sorted
+that take, as an EMList stores them, four times the memory limit or more, beside sorted() with all memory.
 
     python benchmarks/external.py --write-docs         what the project publishes; needs a disk with room for 4 GiB
     python benchmarks/external.py --limit 64M --n 20k   a trial
@@ -72,7 +72,8 @@ def python_step(task: dict) -> dict:
         "shuffle": lambda: pyrsistence.shuffle(items, seed=1, **limits),
     }
     sample = items[:1000]
-    measured: dict[str, Any] = {"bytes": sum(len(pyrsistence._core._encode(item)) for item in sample) * task["n"] // len(sample)}
+    stored = sum(len(pyrsistence._core._encode(item)) for item in sample)
+    measured: dict[str, Any] = {"bytes": stored * task["n"] // len(sample)}
     for name, call in calls.items():
         started, used = time.perf_counter(), time.process_time()
         count = sum(1 for _ in call())
@@ -165,15 +166,16 @@ def cpp_table(results: dict) -> str:
 
 
 def python_table(results: dict) -> str:
-    rows = [
-        (KINDS[kind][0], *(f"{report.number(elapsed)} ({report.number(used)})" for elapsed, used in (measured[side] for side in PYTHON_SIDES)))
-        for kind, measured in results["python"].items()
-    ]
+    rows = []
+    for kind, measured in results["python"].items():
+        times = (measured[side] for side in PYTHON_SIDES)
+        rows.append((KINDS[kind][0], *(f"{report.number(elapsed)} ({report.number(used)})" for elapsed, used in times)))
     limit = results["settings"]["python_limit"]
     sizes = sorted(measured["bytes"] for measured in results["python"].values())
     text = report.markdown(("ns per item", "`external_sort`", "`sorted`, in memory", "`shuffle`"), rows)
     settings = results["settings"]
-    text += f"\nn = {report.count(settings['n'])}, items of {sizes[0] >> 20} to {sizes[-1] >> 20} MiB as an `EMList` stores them, "
+    text += f"\nn = {report.count(settings['n'])}, items of {sizes[0] >> 20} to {sizes[-1] >> 20} MiB as an `EMList` "
+    text += "stores them, "
     text += f"{sizes[0] / limit:.1f} to {sizes[-1] / limit:.1f} times the memory limit of {limit / 2**20:g} MiB; "
     if sizes[0] < FACTOR * limit:
         text += f"**less than {FACTOR} times the limit**; "

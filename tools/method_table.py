@@ -3,8 +3,8 @@
 
 Each method is called, on a built-in collection and on ours with the same content, and results, errors and what is left
 are compared. A method without an example, an example that differs without a reason, and a reason that is not needed
-any more are errors. Where there is no built-in collection, idioms are compared instead: what one writes here for what one
-writes there. `--check` compares with the file instead of writing it. Needs the installed package.
+any more are errors. Where there is no such collection, idioms are compared: what one writes here for what one writes
+there. `--check` compares with the file instead of writing it. Needs the installed package.
 """
 
 from __future__ import annotations
@@ -244,7 +244,8 @@ ARRAYS = [
     ("a.itemsize, a.nbytes", "a.itemsize, a.nbytes", ""),
     ("a.tolist()", "a.tolist()", ""),
     ("a == 3, a < 3", "a == 3, a < 3", ""),
-    ("a += 1; a -= 2; a *= 7; a //= 2; a %= 5; a **= 2", "a += 1; a -= 2; a *= 7; a //= 2; a %= 5; a **= 2", "256 KiB at a time"),
+    ("a += 1; a -= 2; a *= 7", "a += 1; a -= 2; a *= 7", "256 KiB at a time"),
+    ("a //= 2; a %= 5; a **= 2", "a //= 2; a %= 5; a **= 2", "likewise"),
     ("a &= 6; a |= 8; a ^= 1; a <<= 2; a >>= 1", "a &= 6; a |= 8; a ^= 1; a <<= 2; a >>= 1", "likewise"),
     ("a /= 2", "a /= 2", "refused for integers, as there"),
     ("a + 1", "a[:] + 1", "loads all"),
@@ -410,10 +411,12 @@ results, errors and what is left. Results that are collections are temporary sto
         raise SystemExit(f"these do not differ any more: {sorted(idle)}")
     text += "\n## heapq: EMPriorityQueue\n\n| function | here |\n|---|---|\n"
     text += "".join(idiom_row(*HEAP[name], heap, priority_queue) for name in heapq.__all__)
-    text += "\n## defaultdict(list): EMMultiDict\n\nA key that has no value left is no key here; `d['z']` of one that is missing is a `KeyError`.\n"
+    text += "\n## defaultdict(list): EMMultiDict\n\nA key that has no value left is no key here; `d['z']` of one "
+    text += "that is missing is a `KeyError`.\n"
     text += "\n| with `d = defaultdict(list)` | here |\n|---|---|\n"
     text += "".join(idiom_row(*idiom, lists, multi_dict) for idiom in LISTS)
-    text += "\n## numpy.ndarray: EMArray\n\nOf one dimension. `a[:]` is an ndarray with everything that these have, and loads all.\n"
+    text += "\n## numpy.ndarray: EMArray\n\nOf one dimension. `a[:]` is an ndarray with everything that these have, "
+    text += "and loads all.\n"
     text += "\n| with an ndarray `a` | here | |\n|---|---|---|\n"
     return text + "".join(idiom_row(theirs, ours, ndarray, em_array, note) for theirs, ours, note in ARRAYS)
 
@@ -495,13 +498,16 @@ def carried_out(code: str, make: Callable[[], Any]) -> tuple[Any, Any]:
         return given, plain(left())
 
 
-def idiom_row(theirs: str, ours: str, make_theirs: Callable[[], Any], make_ours: Callable[[], Any], note: str | None = None) -> str:
-    """They are the same if both give the same and leave the same, or if what one returns is what the other makes of its content."""
+def idiom_row(
+    theirs: str, ours: str, make_theirs: Callable[[], Any], make_ours: Callable[[], Any], note: str | None = None
+) -> str:
+    """Both must give and leave the same, or ours leaves in place what theirs gives."""
     (expected, expected_left), (given, left) = carried_out(theirs, make_theirs), carried_out(ours, make_ours)
     new = note is not None and note.startswith("in place") and expected[2:] == left[1][2:]  # shape and values
     if not new and (given, left) != (expected, expected_left):
         raise SystemExit(f"{ours} gives {given} and leaves {left}, {theirs} {expected} and {expected_left}")
-    cells = [f"`{theirs}`", "the same" if ours == theirs and note is not None else f"`{ours}`", *([] if note is None else [note])]
+    same_text = ours == theirs and note is not None
+    cells = [f"`{theirs}`", "the same" if same_text else f"`{ours}`", *([] if note is None else [note])]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 

@@ -57,8 +57,8 @@ class EMDefaultDict(EMDict):
     def copy(self, path=None):
         """Return a copy with the same factory and picklers: a new store at the path, or a temporary one. O(n).
 
-        ExistsError if there is something at the path. Opened again, what is stored there is an EMDict, or an EMDefaultDict
-        with the factory that it is given then.
+        ExistsError if there is something at the path. Opened again, what is stored there is an EMDict, or an
+        EMDefaultDict with the factory that it is given then.
 
         >>> import pyrsistence
         >>> with pyrsistence.EMDefaultDict(int, None) as d:

@@ -1,9 +1,9 @@
-"""The program of test_leaks.py: repeats the calls of method_calls.py and looks at the memory and the references that stay.
+"""The program of test_leaks.py: repeats the calls of method_calls.py and looks at memory and references that stay.
 
     repeat_calls.py EMDict            one line of JSON: which methods returned and raised, and what grew
 
-It is to run with PYTHONMALLOC=malloc, so that mallinfo2() counts Python's objects and the engine's alike, to the byte, and with
-tcache_count=0, so that what malloc keeps for a thread does not count as in use.
+It is to run with PYTHONMALLOC=malloc, so that mallinfo2() counts Python's objects and the engine's alike, to the byte,
+and with tcache_count=0, so that what malloc keeps for a thread does not count as in use.
 """
 
 import collections
@@ -31,7 +31,8 @@ LEAST = 32  # bytes of whatever is allocated, with what malloc adds
 
 
 class MallocInfo(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = [(name, ctypes.c_size_t) for name in _names.split()]
 
 
 def malloc_info():
@@ -69,7 +70,8 @@ def fine(*_, **__):
 class Bad:
     """Nothing can be done with it."""
 
-    __hash__ = __eq__ = __lt__ = __gt__ = __index__ = __iter__ = __len__ = __bool__ = __float__ = __fspath__ = __call__ = __reduce_ex__ = fail
+    __hash__ = __eq__ = __lt__ = __gt__ = __index__ = __iter__ = __len__ = __bool__ = __float__ = fail
+    __fspath__ = __call__ = __reduce_ex__ = fail
 
 
 class BadMember:
@@ -194,10 +196,12 @@ class Subject:
         pickler = Pickler({"failing picklers": fail, "wrong picklers": fine}.get(what, fine))
         self.pickler = pickler if "picklers" in what else None
         cls = getattr(pyrsistence, name if name not in ("Snapshots", "functions") else "EMDict")
-        make = {
+        form = {"dtype": "f8", "shape": 2} if what == "rows" else {"dtype": "i4"}
+        special = {
             pyrsistence.EMDefaultDict: functools.partial(cls, int),
-            pyrsistence.EMArray: functools.partial(cls, **({"dtype": "f8", "shape": 2} if what == "rows" else {"dtype": "i4"})),
-        }.get(cls, cls)
+            pyrsistence.EMArray: functools.partial(cls, **form),
+        }
+        make = special.get(cls, cls)
         arguments = (pickler, pickler) if self.pickler else ()
         keys = [("a", 1.5), ("b", 2.5), ("c", 3.5)]
         if what == "objects":
@@ -207,7 +211,8 @@ class Subject:
         self.names = {
             **{name: getattr(pyrsistence, name) for name in pyrsistence.__all__},
             **{"collections": collections, "copy": copy, "functools": functools, "numpy": numpy, "pickle": pickle},
-            **{"kind": make, "k": keys[0], "k2": keys[1], "m": keys[2], "v": value, "unordered": 5, "bad": Bad(), "bad_member": BadMember()},
+            **{"kind": make, "k": keys[0], "k2": keys[1], "m": keys[2], "v": value},
+            **{"items": [keys[0], keys[2], keys[0]] * 3, "unordered": 5, "bad": Bad(), "bad_member": BadMember()},
             **{"fail": fail, "fine": fine, "broken": broken, "fresh": paths.fresh, "Registered": Registered},
             "done": functools.partial(collections.deque, maxlen=0),
         }

@@ -461,7 +461,8 @@ def test_a_container_is_no_value():
 
 
 @pytest.mark.parametrize(
-    "cls", [EMDict, EMSet, EMList, EMDeque, EMCounter, EMDefaultDict, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict]
+    "cls",
+    [EMDict, EMSet, EMList, EMDeque, EMCounter, EMDefaultDict, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict],
 )
 def test_copies_at_a_path_stay(cls, tmp_path):
     make = functools.partial(EMDefaultDict, int) if cls is EMDefaultDict else cls

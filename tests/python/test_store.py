@@ -158,7 +158,8 @@ def test_a_store_of_one_container_and_a_store_of_many_are_the_same_thing(store):
 def test_the_unnamed_container_of_a_store_of_many(store):
     with Store(store) as opened:
         opened.dict("calls")["a"] = 1
-    with pytest.raises(FileNotFoundError, match="^Cannot open EMDict: .*holds no container '' but 'calls'; open one of them by its name$"):
+    missing = "^Cannot open EMDict: .*holds no container '' but 'calls'; open one of them by its name$"
+    with pytest.raises(FileNotFoundError, match=missing):
         EMDict(store, mode="r")
     with EMDict(store) as d:
         d["unnamed"] = 1
@@ -172,9 +173,9 @@ def test_a_missing_container_is_told_with_those_there_are(store):
             opened.list(f"trace {i}")
         with opened.snapshot() as before:
             opened.list("one more")
-            with pytest.raises(FileNotFoundError, match="no container 'one more' but 'trace 0', .*'trace 7'; open one of them by its name$"):
+            with pytest.raises(FileNotFoundError, match="no container 'one more' but 'trace 0', .*'trace 7'; open one"):
                 before.list("one more")
-    with pytest.raises(FileNotFoundError, match=r"no container 'x' but 'trace 0', .*'trace 7', \.\.\.; open one of them"):
+    with pytest.raises(FileNotFoundError, match=r"no container 'x' but 'trace 0', .*'trace 7', \.\.\.; open"):
         EMList(store, name="x", mode="r")
     with pytest.raises(FileNotFoundError, match="^Cannot open EMArray: .*holds no container '' but 'trace 0'"):
         pyrsistence.EMArray(store)
@@ -182,7 +183,8 @@ def test_a_missing_container_is_told_with_those_there_are(store):
 
 def test_the_repr_of_a_container_in_a_store_names_it(store):
     with Store(store) as opened:
-        calls, last, samples, unnamed = opened.dict("calls"), opened.deque("the last", maxlen=3), opened.array("s", "f4"), opened.list("")
+        calls, last = opened.dict("calls"), opened.deque("the last", maxlen=3)
+        samples, unnamed = opened.array("s", "f4"), opened.list("")
         calls["main"] = 1
         last.extend("ab")
         samples.extend([1, 2])
