@@ -21,8 +21,9 @@ FUNCTIONS = {name for name in pyrsistence.__all__ if callable(getattr(pyrsistenc
 
 
 def methods(cls):
-    """All that `object` has not, or has differently, but what is private."""
+    """All that `object` has not, or has differently, but what is private, and what says where the class was written."""
     own = {name for name in dir(cls) if getattr(cls, name) is not getattr(object, name, None)} - NO_METHODS
+    own = {name for name in own if not isinstance(getattr(cls, name), (int, tuple))}
     return {name for name in own if not name.startswith("_") or name.startswith("__")}
 
 
