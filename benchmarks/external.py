@@ -3,8 +3,8 @@
 
 In C++, a file of 16-byte records four times as large as the memory limit is sorted into another one, in a memory
 cgroup of twice the limit, so that the page cache cannot hold it. What that is measured by is reading and writing the data
-twice, which no external sort can do without: in the same group, on the same disk, in turn. In Python, the items of a
-generator are sorted under a limit that they exceed several times, beside sorted() with all memory.
+twice, which no external sort can do without: in the same group, on the same disk, in turn. In Python, items are sorted
+that take, as an EMList stores them, four times the memory limit or more, beside sorted() with all memory.
 
     python benchmarks/external.py --write-docs         what the project publishes; needs a disk with room for 4 GiB
     python benchmarks/external.py --limit 64M --n 20k   a trial
@@ -42,6 +42,7 @@ SIDES = {
     "stxxl": "`stxxl::sorter`",
     "shuffle": "`ExternalShuffler`",
 }
+PYTHON_SIDES = ("external", "sorted", "shuffle")
 UNITS = {"k": 1000, "M": 1_000_000}
 
 KINDS: dict[str, tuple[str, Callable[[int], Any], Callable | None]] = {
@@ -58,7 +59,7 @@ KINDS: dict[str, tuple[str, Callable[[int], Any], Callable | None]] = {
 
 
 def python_step(task: dict) -> dict:
-    """Processor and elapsed nanoseconds per item."""
+    """The bytes of the items as an EMList stores them; processor and elapsed nanoseconds per item."""
     import pyrsistence
 
     _title, make, key = KINDS[task["kind"]]
@@ -70,7 +71,9 @@ def python_step(task: dict) -> dict:
         "sorted": lambda: sorted(items, key=key),
         "shuffle": lambda: pyrsistence.shuffle(items, seed=1, **limits),
     }
-    measured = {}
+    sample = items[:1000]
+    stored = sum(len(pyrsistence._core._encode(item)) for item in sample)
+    measured: dict[str, Any] = {"bytes": stored * task["n"] // len(sample)}
     for name, call in calls.items():
         started, used = time.perf_counter(), time.process_time()
         count = sum(1 for _ in call())
@@ -163,13 +166,19 @@ def cpp_table(results: dict) -> str:
 
 
 def python_table(results: dict) -> str:
-    rows = [
-        (KINDS[kind][0], *(f"{report.number(elapsed)} ({report.number(used)})" for elapsed, used in measured.values()))
-        for kind, measured in results["python"].items()
-    ]
+    rows = []
+    for kind, measured in results["python"].items():
+        times = (measured[side] for side in PYTHON_SIDES)
+        rows.append((KINDS[kind][0], *(f"{report.number(elapsed)} ({report.number(used)})" for elapsed, used in times)))
+    limit = results["settings"]["python_limit"]
+    sizes = sorted(measured["bytes"] for measured in results["python"].values())
     text = report.markdown(("ns per item", "`external_sort`", "`sorted`, in memory", "`shuffle`"), rows)
     settings = results["settings"]
-    text += f"\nn = {report.count(settings['n'])}, memory limit {settings['python_limit'] >> 20} MiB; "
+    text += f"\nn = {report.count(settings['n'])}, items of {sizes[0] >> 20} to {sizes[-1] >> 20} MiB as an `EMList` "
+    text += "stores them, "
+    text += f"{sizes[0] / limit:.1f} to {sizes[-1] / limit:.1f} times the memory limit of {limit / 2**20:g} MiB; "
+    if sizes[0] < FACTOR * limit:
+        text += f"**less than {FACTOR} times the limit**; "
     return text + f"in brackets the processor's time; {results['environment']['date']}.\n"
 
 
@@ -191,7 +200,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--limit", type=quantity, default=256 << 20, help="bytes of memory in C++, such as 256M (default)")
     add("--n", type=many, default=4_000_000, help="items in Python (default: 4M)")
-    add("--python-limit", type=quantity, default=32 << 20, help="bytes of memory in Python (default: 32M)")
+    add("--python-limit", type=quantity, default=8 << 20, help="bytes of memory in Python (default: 8M)")
     add("--repeat", type=int, default=3, help="runs in C++, of which the median is taken (default: 3)")
     add("--directory", help="where files are made; must be on a disk (default: the temporary directory)")
     add("--json", type=Path, default=NUMBERS, help="where the numbers go (default: %(default)s)")

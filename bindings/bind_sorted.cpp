@@ -320,7 +320,7 @@ PyObject* push_all(PyObject* self, PyObject* source) {
     SignalPoll poll;
     for (nb::object next; (next = nb::steal(PyIter_Next(iterator.ptr()))).is_valid(); poll.step()) {
         PyObject* const args[] = {next.ptr()};
-        push(self, args, 1);
+        (void)own(push(self, args, 1));
     }
     if (PyErr_Occurred()) raise_pending();
     Py_RETURN_NONE;

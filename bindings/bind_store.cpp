@@ -131,7 +131,9 @@ PyType_Slot slot(int id, Function* function) {
     return {id, reinterpret_cast<void*>(function)};
 }
 
-constexpr const char* kStoreDoc = R"(StoreHandle(dirname, ...)
+constexpr const char* kStoreDoc =
+    R"(StoreHandle(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None,
+            at=None)
 --
 
 The native base of Store.)";

@@ -24,8 +24,16 @@ public:
     template <class... Arguments>
     PyObject* make(Arguments&&... arguments) const {
         PyObject* self = own(type_->tp_alloc(type_, 0)).release().ptr();
-        new (&of(self).iterator) Iterator(std::forward<Arguments>(arguments)...);
+        PyObject_GC_UnTrack(self);  // the collector must not see an object whose iterator is not there
+        try {
+            new (&of(self).iterator) Iterator(std::forward<Arguments>(arguments)...);
+        } catch (...) {
+            type_->tp_free(self);
+            Py_DECREF(type_);
+            throw;
+        }
         of(self).running = false;
+        PyObject_GC_Track(self);
         return self;
     }
 

@@ -4,7 +4,8 @@
 namespace pyrsistence::bindings::list::docs {
 
 inline constexpr const char* kClass =
-    R"(EMList(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None)
+    R"(EMList(dirname, pickler=None, unpickler=None, *, mode='a', allow_pickle=True, memory_limit=None,
+       at=None, name=None)
 --
 
 A list that lives in the files of one directory instead of main memory.
@@ -20,6 +21,8 @@ pickler, unpickler: objects with pickle(object) -> bytes and unpickle(bytes) -> 
 mode: "a" creates what is missing, "r" reads only, "r+" must exist, "w" empties a store, "x" must not exist.
 allow_pickle: False refuses to pickle and to unpickle: for files from strangers.
 memory_limit: bytes of private memory, at least 4 MiB; by default a quarter of what the process may use.
+name: of the list, in a store of several containers (see Store).
+at: the name of a snapshot of the store to be read (see snapshots); nothing can be changed then.
 
 Raises FormatError, LockedError (the message names the process), CorruptionError, FileNotFoundError,
 FileExistsError, StorageError; all are RuntimeErrors whose message begins "Cannot open EMList".

@@ -29,6 +29,7 @@ install(TARGETS _core LIBRARY DESTINATION pyrsistence COMPONENT python)
 # A cross-compiled or sanitized module cannot be imported by this interpreter, so it has no stub.
 if(NOT CMAKE_CROSSCOMPILING AND NOT PYRSISTENCE_SANITIZE)
   nanobind_add_stub(_core_stub MODULE _core OUTPUT _core.pyi INCLUDE_PRIVATE
+                    PATTERN_FILE ${PROJECT_SOURCE_DIR}/cmake/core_stub.txt
                     PYTHON_PATH $<TARGET_FILE_DIR:_core> DEPENDS _core)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/_core.pyi DESTINATION pyrsistence COMPONENT python)
 endif()

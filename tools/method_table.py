@@ -3,7 +3,8 @@
 
 Each method is called, on a built-in collection and on ours with the same content, and results, errors and what is left
 are compared. A method without an example, an example that differs without a reason, and a reason that is not needed
-any more are errors. `--check` compares with the file instead of writing it. Needs the installed package.
+any more are errors. Where there is no such collection, idioms are compared: what one writes here for what one writes
+there. `--check` compares with the file instead of writing it. Needs the installed package.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ import contextlib
 import heapq
 import itertools
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy
 import pyrsistence
 import sortedcontainers
 
@@ -181,7 +184,7 @@ SORTED_SET = SET | ranges("2", "9") | {
     "isdisjoint": "c.isdisjoint([7])\nc.isdisjoint([1])",
     **{f"{name}_update": f"c.{name}_update([2, 3, 4]) and None" for name in ("intersection", "difference", "symmetric_difference")},
 }
-# heapq on a list, and the same with a queue.
+# heapq on a list, and the same with a queue. What the last statement gives is compared, else what is left.
 HEAP = {
     "heappush": ("heappush(h, 2); sorted(h)", "q.push(2); list(q)"),
     "heappop": ("heappop(h), sorted(h)", "q.pop(), list(q)"),
@@ -192,11 +195,82 @@ HEAP = {
     "nlargest": ("nlargest(2, h)", "nlargest(2, q)"),
     "nsmallest": ("nsmallest(2, h)", "list(itertools.islice(q, 2))"),
 }
+# A defaultdict(list), and an EMMultiDict. Values of a key that has none left: there is no such key.
+LISTS = [
+    ("d['a'].append(9)", "d.add('a', 9)"),
+    ("d['z'].append(9)", "d.add('z', 9)"),
+    ("d['a'].extend([8, 9])", "d.extend('a', [8, 9])"),
+    ("for k, v in [('a', 9), ('z', 8)]: d[k].append(v)", "d.update([('a', 9), ('z', 8)])"),
+    ("d['a']", "d['a']"),
+    ("d.get('z')", "d.get('z')"),
+    ("d.get('z', [])", "d.getall('z')"),
+    ("'a' in d, 'z' in d", "'a' in d, 'z' in d"),
+    ("2 in d['a']", "2 in d['a']"),
+    ("len(d['a'])", "d.count('a')"),
+    ("len(d)", "sum(1 for key in d)"),
+    ("sum(map(len, d.values()))", "len(d)"),
+    ("d['a'] = [7, 8]", "d['a'] = [7, 8]"),
+    ("d['a'][0] = 7", "d['a'] = [7, *d['a'][1:]]"),
+    ("d['a'].remove(1)", "d.remove('a', 1)"),
+    ("d.pop('a')", "d.popall('a')"),
+    ("d.pop('z', [])", "d.popall('z')"),
+    ("del d['a']", "del d['a']"),
+    ("del d['z']", "del d['z']"),
+    ("d.clear()", "d.clear()"),
+    ("sorted(d)", "list(d)"),
+    ("sorted(d.items())", "list(d.groups())"),
+    ("[(k, v) for k in sorted(d) for v in d[k]]", "list(d.items())"),
+    ("[k for k in sorted(d) if 'b' <= k < 'd']", "list(d.irange('b', 'd', (True, False)))"),
+    ("min(d), max(d)", "next(iter(d)), next(reversed(d))"),
+]
+# An ndarray of one dimension, or a memmap, and an EMArray; `f` is a file.
+ARRAYS = [
+    ("a[1], a[-1]", "a[1], a[-1]", ""),
+    ("a[9]", "a[9]", ""),
+    ("a[1:3]", "a[1:3]", "a copy"),
+    ("a[::-2]", "a[::-2]", "a copy"),
+    ("a[[0, 2, 2]]", "a[[0, 2, 2]]", ""),
+    ("a[a > 2]", "a[a > 2]", ""),
+    ("a[None]", "a[:][None]", ""),
+    ("a[0] = 7", "a[0] = 7", ""),
+    ("a[1:3] = 0", "a[1:3] = 0", ""),
+    ("a[...] = [5, 6, 7, 8]", "a[...] = [5, 6, 7, 8]", ""),
+    ("a[::2] = [7, 8]", "a[::2] = [7, 8]", ""),
+    ("a[[0, 0]] = [7, 8]", "a[[0, 0]] = [7, 8]", ""),
+    ("a[a > 2] = 0", "a[a > 2] = 0", ""),
+    ("a[0] = 'x'", "a[0] = 'x'", ""),
+    ("len(a), 3 in a, list(a)", "len(a), 3 in a, list(a)", ""),
+    ("a.dtype, a.shape, a.ndim, a.size", "a.dtype, a.shape, a.ndim, a.size", ""),
+    ("a.itemsize, a.nbytes", "a.itemsize, a.nbytes", ""),
+    ("a.tolist()", "a.tolist()", ""),
+    ("a == 3, a < 3", "a == 3, a < 3", ""),
+    ("a += 1; a -= 2; a *= 7", "a += 1; a -= 2; a *= 7", "256 KiB at a time"),
+    ("a //= 2; a %= 5; a **= 2", "a //= 2; a %= 5; a **= 2", "likewise"),
+    ("a &= 6; a |= 8; a ^= 1; a <<= 2; a >>= 1", "a &= 6; a |= 8; a ^= 1; a <<= 2; a >>= 1", "likewise"),
+    ("a /= 2", "a /= 2", "refused for integers, as there"),
+    ("a + 1", "a[:] + 1", "loads all"),
+    ("a.fill(7)", "a.fill(7)", ""),
+    ("numpy.append(a, 5)", "a.append(5)", "in place; the dtype stays"),
+    ("numpy.append(a, [5, 6])", "a.extend([5, 6])", "in place; the dtype stays"),
+    ("numpy.concatenate([a, a])", "a.extend(a)", "in place"),
+    ("numpy.delete(a, -1)", "a.pop()", "in place; returns the item"),
+    ("a[:2]", "a.truncate(2)", "in place"),
+    ("a.resize(6, refcheck=False)", "a.resize(6)", "new items are zero"),
+    ("a.copy()", "a.copy()", "a temporary store; `a.copy(path)` stays"),
+    ("numpy.array(a)", "numpy.array(a)", "loads all, as every function of NumPy"),
+    ("a.astype('f8')", "a[:].astype('f8')", "loads all"),
+    ("a.sort()", "a[:] = numpy.sort(a)", "loads all"),
+    ("a.sum()", "sum(block.sum() for block in a.blocks())", "256 KiB at a time"),
+    ("a.max()", "max(block.max() for block in a.blocks())", "256 KiB at a time"),
+    ("a.mean()", "numpy.mean(a)", "loads all"),
+    ("a.tobytes()", "b''.join(block.tobytes() for block in a.blocks())", ""),
+    ("a.tofile(f)", "with open(f, 'wb') as file: [block.tofile(file) for block in a.blocks()]", "256 KiB at a time"),
+]
 
 DIFFERENCES = {
     "key": "always None: an order that a function makes is not stored; make it a part of the key",
     "iloc": "a name that is deprecated there; `keys()[i]`",
-    "__repr__": "names the store, and shows five entries at most",
+    "__repr__": "names the store and the container, and shows five entries at most",
     "__sizeof__": "the handle alone: what is stored is no memory of it",
     "__reduce__": "pickles the handle, not the content",
     "__copy__": "refused, since a directory cannot be copied so: `copy()` makes a temporary copy",
@@ -336,25 +410,105 @@ results, errors and what is left. Results that are collections are temporary sto
     if idle := DIFFERENCES.keys() - used:
         raise SystemExit(f"these do not differ any more: {sorted(idle)}")
     text += "\n## heapq: EMPriorityQueue\n\n| function | here |\n|---|---|\n"
-    return text + "".join(heap_row(name) for name in heapq.__all__)
+    text += "".join(idiom_row(*HEAP[name], heap, priority_queue) for name in heapq.__all__)
+    text += "\n## defaultdict(list): EMMultiDict\n\nA key that has no value left is no key here; `d['z']` of one "
+    text += "that is missing is a `KeyError`.\n"
+    text += "\n| with `d = defaultdict(list)` | here |\n|---|---|\n"
+    text += "".join(idiom_row(*idiom, lists, multi_dict) for idiom in LISTS)
+    text += "\n## numpy.ndarray: EMArray\n\nOf one dimension. `a[:]` is an ndarray with everything that these have, "
+    text += "and loads all.\n"
+    text += "\n| with an ndarray `a` | here | |\n|---|---|---|\n"
+    return text + "".join(idiom_row(theirs, ours, ndarray, em_array, note) for theirs, ours, note in ARRAYS)
 
 
-def heap_row(name: str) -> str:
-    theirs, ours = HEAP[name]
-    names = {"pyrsistence": pyrsistence, "itertools": itertools} | {function: getattr(heapq, function) for function in heapq.__all__}
-    heap = [5, 1, 3]
-    heapq.heapify(heap)
-    with pyrsistence.EMPriorityQueue(None) as queue:
-        queue.update([5, 1, 3])
-        for code in (theirs, ours):
-            *statements, expression = code.split("; ")
-            for statement in statements:
-                exec(statement, names | {"h": heap, "q": queue})
-            result = eval(expression, names | {"h": heap, "q": queue})
-            expected = result if code is theirs else expected
-    if result != expected:
-        raise SystemExit(f"{ours} gives {result}, {theirs} {expected}")
-    return f"| `{theirs}` | `{ours}` |\n"
+# ----------------------------------------------------------------------------------------------------- idioms
+
+
+@contextlib.contextmanager
+def heap() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    """The names that an idiom uses, and what tells the content after it; so do the others."""
+    made = [5, 1, 3]
+    heapq.heapify(made)
+    yield {"h": made} | {function: getattr(heapq, function) for function in heapq.__all__}, lambda: sorted(made)
+
+
+@contextlib.contextmanager
+def priority_queue() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    with pyrsistence.EMPriorityQueue(None) as made:
+        made.update([5, 1, 3])
+        yield {"q": made, "nlargest": heapq.nlargest}, lambda: list(made)
+
+
+@contextlib.contextmanager
+def lists() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    made: dict[str, list[int]] = collections.defaultdict(list, {"a": [1, 2], "b": [3], "d": [4]})
+    yield {"d": made}, lambda: dict(made)
+
+
+@contextlib.contextmanager
+def multi_dict() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    made: pyrsistence.EMMultiDict[str, int]
+    with pyrsistence.EMMultiDict(None) as made:
+        made.update([("a", 1), ("a", 2), ("b", 3), ("d", 4)])
+        yield {"d": made}, lambda: dict(made.groups())
+
+
+NUMBERS = [3, 1, 4, 2]
+
+
+@contextlib.contextmanager
+def ndarray() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    with tempfile.NamedTemporaryFile() as file:
+        names = {"a": numpy.array(NUMBERS, "i4"), "f": file.name}
+        yield names, lambda: (Path(file.name).read_bytes(), numpy.array(names["a"]))
+
+
+@contextlib.contextmanager
+def em_array() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    with pyrsistence.EMArray(None, "i4") as made, tempfile.NamedTemporaryFile() as file:
+        made.extend(NUMBERS)
+        yield {"a": made, "f": file.name}, lambda: (Path(file.name).read_bytes(), made[:])
+
+
+def plain(thing: Any) -> Any:
+    """What can be compared: types and values all the way down."""
+    if isinstance(thing, pyrsistence.EMArray):
+        with thing:
+            return plain(thing[:])
+    if isinstance(thing, (numpy.ndarray, numpy.generic)):
+        return type(thing).__name__, thing.dtype.str, thing.shape, thing.tolist()
+    return type(thing)(map(plain, thing)) if isinstance(thing, (list, tuple)) else thing
+
+
+def carried_out(code: str, make: Callable[[], Any]) -> tuple[Any, Any]:
+    """What the last statement gives or raises, None if it gives nothing, and what is left."""
+    with make() as (names, left):
+        names |= {"pyrsistence": pyrsistence, "itertools": itertools, "numpy": numpy}
+        *statements, last = code.split("; ")
+        for statement in statements:
+            exec(statement, names)
+        try:
+            compiled = compile(last, code, "eval")
+        except SyntaxError:
+            compiled = compile(last, code, "exec")
+        try:
+            given = plain(eval(compiled, names))
+        except Exception as error:
+            given = type(error)
+        return given, plain(left())
+
+
+def idiom_row(
+    theirs: str, ours: str, make_theirs: Callable[[], Any], make_ours: Callable[[], Any], note: str | None = None
+) -> str:
+    """Both must give and leave the same, or ours leaves in place what theirs gives."""
+    (expected, expected_left), (given, left) = carried_out(theirs, make_theirs), carried_out(ours, make_ours)
+    new = note is not None and note.startswith("in place") and expected[2:] == left[1][2:]  # shape and values
+    if not new and (given, left) != (expected, expected_left):
+        raise SystemExit(f"{ours} gives {given} and leaves {left}, {theirs} {expected} and {expected_left}")
+    same_text = ours == theirs and note is not None
+    cells = [f"`{theirs}`", "the same" if same_text else f"`{ours}`", *([] if note is None else [note])]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def main() -> int:

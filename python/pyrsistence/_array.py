@@ -359,6 +359,8 @@ def _set_range(self, start, stop, rest, value):
     values = _source(self, value)
     per_block = _per_block(self)
     if rest:
+        if start >= stop:  # nothing changes, but values that do not fit are an error
+            numpy.empty((0, *_form(self)[1]), bool)[_rest(rest)] = numpy.zeros(values.shape, bool)
         for first, end in _spans(start, stop, per_block):
             block = _read(self, first, end - first)
             if first == start and end == stop:
@@ -382,8 +384,12 @@ def _set_range(self, start, stop, rest, value):
 def _part(self, values, first, end, count, rest):
     """Of values that are to be stored at a[:count, *rest], those for the items from first to end."""
     item = numpy.broadcast_to(numpy.zeros((), bool), (1, *_form(self)[1]))[_rest(rest)]
-    if values.ndim < item.ndim or values.shape[0] != count:
+    while values.ndim > item.ndim and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim < item.ndim or values.shape[0] == 1:
         return values
+    if values.shape[0] != count:
+        raise ValueError(f"could not broadcast input array from shape {values.shape} into shape {(count, *item.shape[1:])}")
     return values[first:end]
 
 

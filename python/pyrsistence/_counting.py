@@ -54,8 +54,11 @@ class EMDefaultDict(EMDict):
         self[key] = value
         return value
 
-    def copy(self):
-        """Return a copy: a temporary EMDefaultDict with the same factory and picklers. O(n).
+    def copy(self, path=None):
+        """Return a copy with the same factory and picklers: a new store at the path, or a temporary one. O(n).
+
+        ExistsError if there is something at the path. Opened again, what is stored there is an EMDict, or an
+        EMDefaultDict with the factory that it is given then.
 
         >>> import pyrsistence
         >>> with pyrsistence.EMDefaultDict(int, None) as d:
@@ -64,7 +67,7 @@ class EMDefaultDict(EMDict):
         ...         other["b"], dict(other)
         (0, {'a': 1, 'b': 0})
         """
-        return self._like(self, self)
+        return self._like(self, self, path=path)
 
     def __or__(self, other):
         """Return a temporary EMDefaultDict with the pairs of both mappings; those of the right operand win."""
@@ -79,9 +82,9 @@ class EMDefaultDict(EMDict):
         return self._like(self, other, self)
 
     @staticmethod
-    def _like(model, *sources):
+    def _like(model, *sources, path=None):
         factory = None if model is None else model.default_factory
-        return _support.temporary(model, functools.partial(EMDefaultDict, factory), EMDict.update, sources)
+        return _support.temporary(model, functools.partial(EMDefaultDict, factory), EMDict.update, sources, path)
 
     @classmethod
     def fromkeys(cls, iterable, value=None, /):
@@ -218,8 +221,10 @@ class EMCounter(EMDict):
         """Not there, as in Counter: NotImplementedError. Use update()."""
         raise NotImplementedError("EMCounter.fromkeys() is undefined; use EMCounter(dirname).update(iterable)")
 
-    def copy(self):
-        """Return a copy: a temporary EMCounter with the same picklers. O(n).
+    def copy(self, path=None):
+        """Return a copy with the same picklers: a new store at the path, or a temporary one. O(n).
+
+        ExistsError if there is something at the path.
 
         >>> import pyrsistence
         >>> with pyrsistence.EMCounter(None) as c:
@@ -228,11 +233,11 @@ class EMCounter(EMDict):
         ...         dict(other)
         {'a': 1, 'b': 1}
         """
-        return self._of(self.items())
+        return self._of(self.items(), path)
 
-    def _of(self, pairs):
-        """A temporary EMCounter with the picklers of this one."""
-        return _support.temporary(self, EMCounter, EMDict.update, [pairs])
+    def _of(self, pairs, path=None):
+        """A temporary EMCounter with the picklers of this one, or a new one at a path."""
+        return _support.temporary(self, EMCounter, EMDict.update, [pairs], path)
 
     def _combined(self, other, combine, reflected=False):
         if not isinstance(other, (EMCounter, collections.Counter)):

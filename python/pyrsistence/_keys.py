@@ -40,7 +40,9 @@ MAX_DECIMAL_DIGITS = 20_000
 GUARD_SIZE = 4096
 MAX_GUARDED_IDENTITY = 4096
 
-_registered = weakref.WeakKeyDictionary()
+_REGISTERED = "__pyrsistence_key__"  # a class's attribute: what its function refers to, itself included, dies with it
+_registered = weakref.WeakSet()
+_immutable = {}  # class -> function, of those that take no attributes; they live as long as the process
 _describers = weakref.WeakKeyDictionary()
 _guarded = collections.OrderedDict()
 
@@ -52,7 +54,7 @@ def _forget():
     _guarded.clear()
     _describers.clear()
     for cls in list(_registered):
-        _registered[cls] = _too_late
+        _register(cls, _too_late)
 
 
 def _too_late(key):
@@ -77,8 +79,16 @@ def register_key(cls, function):
         raise TypeError(f"register_key() takes a class, not {cls!r}")
     if not callable(function):
         raise TypeError(f"register_key() takes a function of one key, not {function!r}")
-    _registered[cls] = function
+    _register(cls, function)
     _describers.clear()
+
+
+def _register(cls, function):
+    _registered.add(cls)
+    try:
+        type.__setattr__(cls, _REGISTERED, function)
+    except TypeError:
+        _immutable[cls] = function
 
 
 def describe(key):
@@ -141,7 +151,8 @@ def _instance(cls, content, guarded=False):
 def _registered_function(cls):
     if not _registered:
         return None
-    return next((_registered[base] for base in cls.__mro__ if base in _registered), None)
+    base = next((base for base in cls.__mro__ if base in _registered), None)
+    return None if base is None else _immutable.get(base) or vars(base)[_REGISTERED]
 
 
 def _describe_registered(key):

@@ -101,22 +101,25 @@ def short(value):
 def describe(self, cls, entries, brackets, unit, end=""):
     """A repr that reads a few entries at most, and never raises on their account.
 
+    As a call that opens it, with what it holds: EMDict('path', {'a': 1}, name='calls').
+
     entries: called with `self`; an iterator over the text of each entry.
     """
     head = f"{type(self).__name__}({self.path!r}, "
+    name = f", name={self.name!r})" if self.name else ")"
     if self.closed:
-        return head + "closed)"
+        return head + "closed" + name
     count = "?"
     try:
         count = cls.__len__(self)
         shown = list(itertools.islice(entries(self), _SHOWN))
     except ClosedError:  # by another thread, or by a fork
-        return head + "closed)"
+        return head + "closed" + name
     except Exception:
-        return head + f"{count} {unit})"
+        return head + f"{count} {unit}" + name
     if count > len(shown):
         shown.append(f"... {count} {unit}")
-    return head + brackets[0] + ", ".join(shown) + brackets[1] + end + ")"
+    return head + brackets[0] + ", ".join(shown) + brackets[1] + end + name
 
 
 def temporary(like, make, store, sources, path=None):

@@ -121,7 +121,7 @@ ContainerId Store::open_container(ContainerType type, std::string_view name, boo
     require_name(name);
     if (const auto found = find_container(name, at)) return require_type(*found, type);
     if (!may_create || at) {
-        throw NotFoundError(path_.string() + " holds no container '" + std::string(name) + "'");
+        throw NotFoundError(path_.string() + " holds no container '" + std::string(name) + "'" + others(at));
     }
     WriteStep step(*this, name.size() + kLogInlineLimit, prepare ? WriteStep::Kind::batch : WriteStep::Kind::single);
     // Another thread may have been faster.
@@ -131,6 +131,22 @@ ContainerId Store::open_container(ContainerType type, std::string_view name, boo
     if (prepare) prepare(step, id);
     step.commit_batch();
     return id;
+}
+
+/// What there is instead of a container that is not there, for the message.
+std::string Store::others(const Snapshot* at) {
+    constexpr std::size_t kShown = 8;
+    const ReadStep step(*this, at);
+    CatalogRoot root = step.catalog();
+    const Catalog catalog(*pager_, root);
+    std::string text;
+    std::size_t count = 0;
+    catalog.for_each([&](ContainerId, const std::byte* page) {
+        if (count++ < kShown) text.append(count == 1 ? "" : ", ").append("'").append(RootPage::name(page)).append("'");
+        return count <= kShown;
+    });
+    if (count == 0) return {};
+    return " but " + text + (count > kShown ? ", ..." : "") + "; open one of them by its name";
 }
 
 void Store::require_name(std::string_view name) const {

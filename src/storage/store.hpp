@@ -264,6 +264,7 @@ private:
     void settle(Guard& lock);
     bool temporary() const noexcept { return options_.temporary; }
     void require_name(std::string_view name) const;
+    std::string others(const Snapshot* at);
     ContainerId require_type(const ContainerEntry& found, ContainerType type) const;
     std::optional<ContainerEntry> find(std::string_view name, const CatalogRoot& root) const;
 

@@ -83,6 +83,25 @@ def test_every_dtype_comes_back(tmp_path, dtype, shape):
             assert a.tolist() == expected.tolist() or np.dtype(dtype).kind in "fc"
 
 
+@pytest.mark.parametrize("length", [0, 5, 2 * 16_384])
+def test_values_that_do_not_fit_a_part_of_the_items_are_refused(length):
+    """An empty array took any values at [:, ...], a long one those of the length of what is written at a time."""
+    expected = np.zeros((length, 2))
+    with EMArray(None, "f8", 2) as a:
+        a.resize(length)
+        for key in ((slice(None), 0), (slice(None), Ellipsis), (Ellipsis, 1), (slice(None), slice(1))):
+            for shape in ((), (1,), (2,), (3,), (16_384,), (16_384, 1), (length,), (length, 1), (length, 2), (1, length, 2)):
+                outcomes = []
+                for target in (a, expected):
+                    try:
+                        target[key] = np.ones(shape)
+                        outcomes.append("stored")
+                    except ValueError:
+                        outcomes.append("refused")
+                assert outcomes[0] == outcomes[1], (key, shape)
+        same(a[...], expected)
+
+
 def test_another_type_is_refused_by_name(tmp_path):
     with EMArray(tmp_path / "a", "f8", (2, 3)):
         pass

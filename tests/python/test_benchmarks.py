@@ -1,6 +1,5 @@
 """Runs the benchmarks on a thousand entries, so that the instrument works when somebody wants to measure."""
 
-import importlib
 import json
 import os
 import shutil
@@ -23,17 +22,6 @@ def run(*arguments, environment=None, check=True):
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
-
-
-@pytest.fixture
-def benchmarks(monkeypatch):
-    """Imports modules from benchmarks/, and forgets them again: their names are short."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(RUN.parent))
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if getattr(sys.modules[name], "__file__", None) and str(RUN.parent) in sys.modules[name].__file__:
-            del sys.modules[name]
 
 
 def without(directory, module):
@@ -332,6 +320,20 @@ def test_the_benchmarks_of_arrays_run(script, arguments):
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("|") > 20
+
+
+def test_external_sorting_is_measured_with_four_times_the_memory(benchmarks, tmp_path):
+    numbers = tmp_path / "numbers.json"
+    external = benchmarks("external")
+    external.PROGRAM = tmp_path / "none"
+    arguments = ["--n", "2k", "--python-limit", "0.004M", "--directory", str(tmp_path), "--json", str(numbers)]
+    assert external.main(arguments) == 0
+    results = json.loads(numbers.read_text())
+    assert "less than" not in external.python_table(results)
+    results["settings"]["python_limit"] *= 2
+    assert "**less than 4 times the limit**" in external.python_table(results)
+    document = (ROOT / "docs" / "performance.md").read_text()
+    assert external.FACTOR == 4 and "times the memory limit of" in document and "times the limit**" not in document
 
 
 def test_the_table_of_sides_keeps_those_that_other_runs_measured(benchmarks):

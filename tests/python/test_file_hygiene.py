@@ -5,7 +5,7 @@ import socket
 import stat
 
 import pytest
-from support import run_child
+from support import child, expect, run_child
 
 import pyrsistence
 from pyrsistence import EMDict, EMList, Store
@@ -44,6 +44,27 @@ def test_files_are_the_owners_whatever_the_umask(tmp_path):
         """,
         tmp_path,
     )
+
+
+def test_a_program_that_handles_sigterm_leaves_no_temporary_store(tmp_path):
+    """As the README advises."""
+    code = """
+        import signal, sys, time
+        from pyrsistence import EMDict, EMList
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        d = EMDict(None)
+        d["a"] = 1
+        l = EMList(None)
+        copy = d.copy()
+        print("ready", flush=True)
+        time.sleep(60)
+    """
+    with child(code, TMPDIR=str(tmp_path)) as process:
+        expect(process, "ready")
+        assert len(os.listdir(tmp_path)) == 3
+        process.terminate()
+        assert process.wait() == 143
+        assert os.listdir(tmp_path) == []
 
 
 def make_fifo(place, victim):

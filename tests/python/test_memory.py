@@ -65,36 +65,19 @@ def test_large_values_take_no_private_memory(store):
     assert int(support.run_child(code, store, timeout=600).stdout) < 64 << 20
 
 
-def memory_group():
-    """(folder of a new memory cgroup, name of the file that limits it), or skips with the reason."""
-    name = f"pyrsistence-test-{os.getpid()}"
-    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
-    v1 = next((path for _, controllers, path in lines if "memory" in controllers.split(",")), None)
-    own = Path(f"/sys/fs/cgroup/memory{v1}" if v1 is not None else f"/sys/fs/cgroup{lines[-1][2]}")
-    # A namespace may show another root than the mount does.
-    parents = [own, Path("/sys/fs/cgroup/memory" if v1 is not None else "/sys/fs/cgroup")]
-    limit = "memory.limit_in_bytes" if v1 is not None else "memory.max"
-    reason = "no memory controller"
-    for parent in parents:
-        try:
-            (parent / name).mkdir()
-        except OSError as error:
-            reason = str(error)
-            continue
-        if (parent / name / limit).exists():
-            return parent / name, limit
-        (parent / name).rmdir()
-    pytest.skip(f"LIMITED MEMORY IS NOT TESTED: this user cannot make a memory cgroup ({reason})")
-
-
 @pytest.fixture
-def group():
-    folder, limit_file = memory_group()
-    (folder / limit_file).write_text(str(128 << 20))
-    yield folder
-    folder.rmdir()
+def group(request, benchmarks):
+    """The folder of a memory cgroup that holds so many MiB, or skips with the reason."""
+    limits = benchmarks("memory_limit")
+    try:
+        limit = limits.MemoryLimit(request.param << 20).__enter__()
+    except limits.Unavailable as error:
+        pytest.skip(f"LIMITED MEMORY IS NOT TESTED: {error}")
+    yield limit.group
+    limit.__exit__()
 
 
+@pytest.mark.parametrize("group", [128], indirect=True)
 def test_a_store_several_times_the_memory_of_its_cgroup(store, group):
     """Default memory_limit: it must follow from the cgroup, and page cache must not kill the process."""
     code = """
@@ -120,6 +103,39 @@ def test_a_store_several_times_the_memory_of_its_cgroup(store, group):
     print(f"{int(done.stdout) >> 20} MiB of data in a cgroup of 128 MiB")
     if support.SCALE >= 1:
         assert int(done.stdout) > 3 * (128 << 20)
+
+
+@pytest.mark.parametrize("group", [64], indirect=True)
+@pytest.mark.parametrize("how", ["external_sort", "EMList.sort"])
+def test_sorting_four_times_the_memory_of_a_cgroup(store, group, how):
+    code = """
+        import os, random, sys
+        with open(sys.argv[2] + "/cgroup.procs", "w") as file:
+            file.write(str(os.getpid()))
+        import pyrsistence
+
+        def items():
+            rng = random.Random(1)
+            return (rng.randbytes(16) + bytes(1008) for _ in range(count))
+
+        count = int(sys.argv[4])
+        if sys.argv[3] == "external_sort":
+            ordered = pyrsistence.external_sort(items(), directory=os.path.dirname(sys.argv[1]))
+        else:
+            ordered = pyrsistence.EMList(sys.argv[1])
+            assert ordered.info.memory_limit <= 16 << 20
+            ordered.extend(items())
+            ordered.sort()
+        last, total = b"", 0
+        for item in ordered:
+            assert last <= item and len(item) == 1024
+            last, total = item, total + int.from_bytes(item[:16], "big")
+        assert total == sum(int.from_bytes(item[:16], "big") for item in items())
+        ordered.close()
+    """
+    count = support.scaled(4 * (64 << 20) // 1024)
+    done = support.run_child(code, store, group, how, count, check=False, timeout=600)
+    assert done.returncode == 0, f"killed for want of memory? {done.returncode} {done.stderr}"
 
 
 FILL = """

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import functools
 import itertools
 import math
 import pickle
@@ -17,6 +18,8 @@ import sortedcontainers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyrsistence import (
+    EMCounter,
+    EMDefaultDict,
     EMDeque,
     EMDict,
     EMList,
@@ -457,20 +460,27 @@ def test_a_container_is_no_value():
         assert pickle.loads(pickle.dumps(items)).closed is False
 
 
-@pytest.mark.parametrize("cls", [EMDict, EMSet, EMList, EMDeque, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict])
+@pytest.mark.parametrize(
+    "cls",
+    [EMDict, EMSet, EMList, EMDeque, EMCounter, EMDefaultDict, EMSortedDict, EMSortedSet, EMPriorityQueue, EMMultiDict],
+)
 def test_copies_at_a_path_stay(cls, tmp_path):
-    with cls(None) as source:
-        if cls in (EMDict, EMSortedDict, EMMultiDict):
+    make = functools.partial(EMDefaultDict, int) if cls is EMDefaultDict else cls
+    with make(None) as source:
+        if cls in (EMDict, EMDefaultDict, EMSortedDict, EMMultiDict):
             source.update([(1, "a"), (2, "b")])
         elif cls in (EMDeque, EMList):
             source.extend([2, 1])
         else:
             source.update([2, 1])
-        source.copy(tmp_path / "copy").close()
+        with source.copy(tmp_path / "copy") as copied:
+            assert type(copied) is cls and getattr(copied, "default_factory", int) is int
         with pytest.raises(ExistsError):
             source.copy(tmp_path / "copy")
-        with cls(tmp_path / "copy", mode="r") as copied:
+        with make(tmp_path / "copy", mode="r") as copied:
             assert list(copied) == list(source) and len(copied) == 2
+            if cls is EMCounter:
+                assert copied == source and copied[2] == 1
 
 
 def test_what_a_container_takes(tmp_path):

@@ -158,12 +158,44 @@ def test_a_store_of_one_container_and_a_store_of_many_are_the_same_thing(store):
 def test_the_unnamed_container_of_a_store_of_many(store):
     with Store(store) as opened:
         opened.dict("calls")["a"] = 1
-    with pytest.raises(FileNotFoundError, match="^Cannot open EMDict: .*holds no container"):
+    missing = "^Cannot open EMDict: .*holds no container '' but 'calls'; open one of them by its name$"
+    with pytest.raises(FileNotFoundError, match=missing):
         EMDict(store, mode="r")
     with EMDict(store) as d:
         d["unnamed"] = 1
     with Store(store, mode="r") as opened:
         assert list(opened) == ["calls", ""] and opened["calls"] == {"a": 1}
+
+
+def test_a_missing_container_is_told_with_those_there_are(store):
+    with Store(store) as opened:
+        for i in range(8):
+            opened.list(f"trace {i}")
+        with opened.snapshot() as before:
+            opened.list("one more")
+            with pytest.raises(FileNotFoundError, match="no container 'one more' but 'trace 0', .*'trace 7'; open one"):
+                before.list("one more")
+    with pytest.raises(FileNotFoundError, match=r"no container 'x' but 'trace 0', .*'trace 7', \.\.\.; open"):
+        EMList(store, name="x", mode="r")
+    with pytest.raises(FileNotFoundError, match="^Cannot open EMArray: .*holds no container '' but 'trace 0'"):
+        pyrsistence.EMArray(store)
+
+
+def test_the_repr_of_a_container_in_a_store_names_it(store):
+    with Store(store) as opened:
+        calls, last = opened.dict("calls"), opened.deque("the last", maxlen=3)
+        samples, unnamed = opened.array("s", "f4"), opened.list("")
+        calls["main"] = 1
+        last.extend("ab")
+        samples.extend([1, 2])
+        assert repr(calls) == f"EMDict({store!r}, {{'main': 1}}, name='calls')"
+        assert repr(last) == f"EMDeque({store!r}, ['a', 'b'], maxlen=3, name='the last')"
+        assert repr(samples) == f"EMArray({store!r}, [1.0, 2.0], dtype=<f4, name='s')"
+        assert repr(unnamed) == f"EMList({store!r}, [])"
+        for i in range(9):
+            calls[i] = i
+        assert repr(calls).endswith("3: 3, ... 10 entries}, name='calls')")
+    assert repr(calls) == f"EMDict({store!r}, closed, name='calls')"
 
 
 def test_deleting_gives_space_back_and_ends_handles(opened):
