@@ -67,7 +67,8 @@ missing_packages() {
 missing_rivals() {
     local rival
     for rival in lmdb.h:liblmdb-dev tkrzw_dbm_hash.h:libtkrzw-dev rocksdb/db.h:librocksdb-dev \
-        stxxl/bits/version.h:libstxxl-dev boost/unordered/unordered_flat_map.hpp:libboost1.81-dev; do
+        stxxl/bits/version.h:libstxxl-dev boost/unordered/unordered_flat_map.hpp:libboost1.81-dev \
+        absl/container/btree_map.h:libabsl-dev; do
         has_header "${rival%:*}" || ! apt-cache show "${rival#*:}" >/dev/null 2>&1 || echo "${rival#*:}"
     done
 }
