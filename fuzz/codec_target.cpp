@@ -8,6 +8,7 @@
 #include "fuzz/targets.hpp"
 #include "fuzz/walk.hpp"
 #include "pyrsistence/codec.hpp"
+#include "pyrsistence/sort_key.hpp"
 
 namespace pyrsistence::fuzz {
 
@@ -99,6 +100,30 @@ void split(Bytes input) {
     require(entry.size() <= input.size(), "an entry becomes longer");
 }
 
+/// A sort key gives the identity back, if it says so.
+void sort(Bytes identity) {
+    Buffer sort_key, again;
+    const bool exact = put_sort_key(sort_key, identity);
+    require(comparable(sort_key, sort_key), "a key cannot be compared with itself");
+    put_sort_key_identity(again, sort_key);
+    require(!exact || as_text(again) == as_text(identity), "a sort key belongs to another identity");
+}
+
+void sort_key(Bytes input) {
+    (void)comparable(input.first(input.size() / 2), input.subspan(input.size() / 2));
+    Buffer identity;
+    put_sort_key_identity(identity, input);
+    require(item_size(identity) == identity.size(), "the identity of a sort key is not one item");
+    sort(identity);
+}
+
+void split_sorted(Bytes input) {
+    const SortedEntryView parts = split_sorted_entry(input);
+    const std::byte* end = input.data() + input.size();
+    require(parts.value.empty() || parts.value.data() + parts.value.size() == end, "an entry goes on behind its value");
+    (void)has_own_sort_key(parts);
+}
+
 }  // namespace
 
 void run_codec(Bytes input) {
@@ -114,6 +139,13 @@ void run_codec(Bytes input) {
     });
     attempt([&] { split(input); });
     attempt([&] { identify(input); });
+    attempt([&] { split_sorted(input); });
+    attempt([&] { sort_key(input); });
+    attempt([&] {
+        Buffer identity;
+        put_identity(identity, input);
+        sort(identity);
+    });
     decode<bool>(input);
     decode<std::int8_t>(input);
     decode<std::uint64_t>(input);

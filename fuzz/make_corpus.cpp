@@ -79,7 +79,9 @@ void make_sorted(const fs::path& path) {
     auto tasks = store.priority_queue<std::string, std::int64_t>("tasks");
     RawSorted calls(store, "calls", SortedType::multi_dict);
     // Separators end where the keys begin to differ.
-    for (int i = 0; i < 60; ++i) names.insert_or_assign(zeros(900) + std::to_string(i * 37 % 60), i % 20 == 0 ? zeros(9000) : std::string());
+    for (int i = 0; i < 60; ++i) {
+        names.insert_or_assign(zeros(900) + std::to_string(i * 37 % 60), zeros(i % 20 == 0 ? 9000 : 0));
+    }
     for (int i = 0; i < 400; ++i) marks.insert(i * 0.25);
     for (int i = 0; i < 60; ++i) tasks.push(zeros(i % 30 == 0 ? 2000 : 100), i % 3);
     store.keep_snapshot("then");
@@ -155,7 +157,7 @@ void make_killed_sorted(const fs::path& path) {
         auto names = store.sorted_dict<std::string, std::string>("names");
         auto tasks = store.priority_queue<std::int64_t>("tasks");
         auto numbers = store.array<std::uint32_t>("numbers");
-        for (int i = 0; i < 20; ++i) names.insert_or_assign("k" + std::to_string(i * 7 % 20), zeros(static_cast<std::size_t>(i)));
+        for (std::size_t i = 0; i < 20; ++i) names.insert_or_assign("k" + std::to_string(i * 7 % 20), zeros(i));
         names.insert_or_assign("k1", zeros(2000));
         names.insert_or_assign("k2", zeros(20'000));
         names.erase("k3");
@@ -248,6 +250,13 @@ void add_items(Corpus& corpus) {
     put_float(entry, 1.0);
     put_text(entry, "value", false);
     corpus.add("codec", "entry", entry);
+    Buffer identity, sort_key, sorted_entry;
+    Codec<std::tuple<std::string, double, std::int64_t>>::encode(identity, {std::string("a\0b", 3), -0.1, 1 << 20});
+    put_sort_key(sort_key, identity);
+    corpus.add("codec", "sort_key", sort_key);
+    put_sorted_entry_key(sorted_entry, identity, {});
+    put_text(sorted_entry, "value", false);
+    corpus.add("codec", "sorted_entry", sorted_entry);
     for (const unsigned depth : {199u, 200u, 201u, 600u}) {
         std::string nested;
         for (unsigned i = 0; i < depth; ++i) nested += "\x0b\x01";

@@ -222,7 +222,8 @@ void Surgeon::change_record(std::byte* p) {
         return;
     }
     // The first two bytes are a length, or a tag and what it tells of what follows.
-    record[random_.chance(70) ? random_.below(std::min(2u, end - begin)) : random_.below(end - begin)] = std::byte(random_());
+    const unsigned size = end - begin;
+    record[random_.below(random_.chance(70) ? std::min(2u, size) : size)] = std::byte(random_());
 }
 
 template <class Node>
@@ -252,8 +253,8 @@ void Surgeon::change_key_inner(std::byte* p) {
     switch (random_.below(7)) {
         case 0: return whole ? store48(slot, some_id()) : change_leaf(p);
         case 1: {
-            const bool both = whole && Leaf::end(p, other) <= Leaf::kRoom && Leaf::length(p, other) >= KeyNode::kSeparator;
-            return both ? store48(slot, KeyNode::child(p, other)) : change_leaf(p);
+            const bool sound = Leaf::end(p, other) <= Leaf::kRoom && Leaf::length(p, other) >= KeyNode::kSeparator;
+            return whole && sound ? store48(slot, KeyNode::child(p, other)) : change_leaf(p);
         }
         case 2: return whole ? store48(slot + KeyNode::kTotal, number(KeyNode::total(p, i)) & kMost48) : change_leaf(p);
         case 3:
@@ -387,7 +388,9 @@ void Surgeon::change_log_record() {
     const auto length = load<std::uint32_t>(record + 8);
     switch (random_.below(8)) {
         case 0: payload[0] = std::byte(random_.below(24) | (random_.chance(20) ? 0x80 : 0)); break;
-        case 1: payload[std::min<std::uint64_t>(1 + random_.below(2), length - 1)] = std::byte(random_.below(10)); break;
+        case 1:
+            payload[std::min<std::uint64_t>(1 + random_.below(2), length - 1)] = std::byte(random_.below(10));
+            break;
         case 2: store(record + 8, static_cast<std::uint32_t>(number(length))); break;
         case 3: store(record + 12, static_cast<std::uint32_t>(number(load<std::uint32_t>(record + 12)))); break;
         case 4: store(record + 16, number(load<std::uint64_t>(record + 16))); break;

@@ -45,6 +45,7 @@ public:
     Walk(const fs::path& store, const fs::path& scratch) : path_(store), scratch_(scratch) {}
 
     void run() {
+        attempt("repairing", [this] { repair(); });
         attempt("reading", [this] { read(); });
         attempt("writing", [this] { write(); });
         attempt("reading again", [this] { read(); });
@@ -72,6 +73,7 @@ private:
         sound_ = report.fault_count == 0;
     }
 
+    void repair();
     void read();
     void write();
     void contents(const Store& store);
@@ -97,6 +99,15 @@ private:
     const fs::path path_, scratch_;
     bool sound_ = false;
 };
+
+/// What can be read, in a new store.
+void Walk::repair() {
+    fs::remove_all(scratch_);
+    const Report report = verify(path_, {}, scratch_);
+    if (report.repaired.empty()) return;
+    const Report again = Store(report.repaired, options(Mode::read)).verify();
+    if (again.fault_count > 0) throw Violation("the repaired store has faults: " + again.faults.at(0));
+}
 
 void Walk::read() {
     Store store(path_, options(Mode::read));
@@ -203,7 +214,8 @@ void Walk::pages(const RawArray& array, Bytes items) {
         if (!rows) continue;
         const std::size_t expected = std::min(row_bytes, items.size() - at);
         const std::size_t found = std::min(expected, rows->items * array.item_size());
-        require(found == expected && std::ranges::equal(Bytes(rows->bytes, found), items.subspan(at, found)), "a page holds other items");
+        const bool equal = std::ranges::equal(Bytes(rows->bytes, found), items.subspan(at, found));
+        require(found == expected && equal, "a page holds other items");
     }
 }
 
@@ -216,7 +228,8 @@ void Walk::change_array(Store& store, const std::string& name) {
     attempt("scattering", [&] { (void)array.scatter(std::vector<std::uint64_t>{0}, item); });
     std::vector<std::byte> taken(item.size());
     attempt("popping", [&] { array.pop(taken); });
-    const std::vector<std::byte> many((kPageful / item.size() + 2) * item.size(), std::byte{8});  // over more than a page
+    // More than a page.
+    const std::vector<std::byte> many((kPageful / item.size() + 2) * item.size(), std::byte{8});
     attempt("appending many", [&] { array.append(many); });
     attempt("replacing many", [&] { (void)array.write(array.size() / 3, many); });
     attempt("shortening", [&] { array.resize(array.size() / 2); });
@@ -271,7 +284,8 @@ void Walk::sorted(const Store& store, const std::string& name, SortedType type) 
             Buffer found;
             const std::uint64_t first = sorted.lower_bound(parts.sort_key), end = sorted.upper_bound(parts.sort_key);
             require(first <= rank && rank < end && (repeats || end == first + 1), "a key has another rank");
-            require(sorted.contains(parts.sort_key) && sorted.get(parts.sort_key, found), "a key does not lead to its entry");
+            require(sorted.contains(parts.sort_key), "a key is not there");
+            require(sorted.get(parts.sort_key, found), "a key does not lead to its entry");
             require(repeats || as_text(found) == entry, "another entry is found");
             sorted.require_comparable(parts.sort_key);
             if (parts.key.empty()) put_sort_key_identity(found, parts.sort_key);
@@ -380,8 +394,9 @@ void Walk::change_sorted(Store& store, const std::string& name, SortedType type)
     for (unsigned i = 0; i < 8; ++i) {
         const std::size_t size = i % 3 == 2 ? 20'000 : 600 * i;
         const std::string text = std::string(i % 2 * 800, '\0') + "fuzz-key-" + std::to_string(i % 5);
+        const std::int64_t number = 1'000'003 * (i % 5);
         attempt("a new text", [&] { add(FreshSorted([&](Buffer& out) { put_text(out, text, false); }, size)); });
-        attempt("a new number", [&] { add(FreshSorted([&](Buffer& out) { put_int(out, 1'000'003 * (i % 5)); }, size)); });
+        attempt("a new number", [&] { add(FreshSorted([&](Buffer& out) { put_int(out, number); }, size)); });
     }
     for (std::size_t i = 0; i < std::min<std::size_t>(some.size(), 40); ++i) {
         const Bytes entry = as_bytes(some[i * some.size() / 40 % some.size()].second);
@@ -402,7 +417,8 @@ void Walk::change_sorted(Store& store, const std::string& name, SortedType type)
         if (!repeats || first.items.empty()) return;
         const Bytes entry = first.entry(0);
         const SortedEntryView parts = split_sorted_entry(entry);
-        sorted.replace_first({entry, parts.sort_key, static_cast<std::size_t>(parts.value.data() - entry.data())}, entry);
+        const auto key = static_cast<std::size_t>(parts.value.data() - entry.data());
+        sorted.replace_first({entry, parts.sort_key, key}, entry);
     });
     attempt("erasing some", [&] { sorted.erase_slice(sorted.size() / 3, 4); });
     attempt("erasing many", [&] { sorted.erase_slice(sorted.size() / 2, sorted.size() / 4); });
@@ -452,7 +468,9 @@ void Walk::change_store(Store& store) {
         Transaction transaction(store, false);
         for (const Store::Entry& entry : store.containers()) {
             if (const auto type = list_type(entry)) attempt("a list", [&] { RawList(store, entry.name, *type).append(Fresh(1, 100).value()); });
-            if (const auto type = sorted_type(entry)) attempt("a sorted one", [&] { RawSorted(store, entry.name, *type).erase_slice(0, 2); });
+            attempt("a sorted one", [&] {
+                if (const auto type = sorted_type(entry)) RawSorted(store, entry.name, *type).erase_slice(0, 2);
+            });
             if (entry.type == "array") attempt("an array", [&] { RawArray(store, entry.name).resize(1); });
         }
         transaction.commit();

@@ -219,7 +219,8 @@ TEST_F(HostileFieldsTest, TheLogIsNotBelieved) {
     refuse("a container that does not exist", {{RecordHeader(Op(16), 7).u48(0), item_}});
 }
 
-/// An entry of a sorted container which says that its sort key has `size` bytes; what follows are so many 'k's, then `end`.
+/// An entry of a sorted container which says that its sort key has `size` bytes. What follows are `bytes` times 'k',
+/// then `end`.
 std::string sorted_entry(std::size_t size, std::size_t bytes, const std::string& end) {
     const char length[] = {static_cast<char>(size | 0x80), static_cast<char>(size >> 7)};
     return std::string(length, 2) + std::string(bytes, 'k') + end;
@@ -231,8 +232,10 @@ TEST_F(HostileFieldsTest, ASortKeyInTheLogIsNoLongerThanItMayBe) {
     using storage::RecordHeader;
     const fs::path sorted = dir_ / "sorted";
     RawSorted(sorted, {.memory_limit = kMemory}).close();
-    for (const std::string& entry : {sorted_entry(1200, 1200, "\x02"), sorted_entry(1400, 2000, ""), sorted_entry(16'000, 17'000, ""),
-                                     sorted_entry(900, 800, ""), sorted_entry(5, 5, "\x02"), std::string()}) {
+    const std::string unsound[] = {sorted_entry(1200, 1200, "\x02"), sorted_entry(1400, 2000, ""),
+                                   sorted_entry(16'000, 17'000, ""), sorted_entry(900, 800, ""),
+                                   sorted_entry(5, 5, "\x02"), ""};
+    for (const std::string& entry : unsound) {
         SCOPED_TRACE(entry.size());
         const fs::path other = dir_.next();
         copy_store(sorted, other);
@@ -254,7 +257,7 @@ TEST_F(HostileFieldsTest, ASortKeyInALeafIsNoLongerThanItMayBe) {
     {
         SortedDict<std::string, std::string> dict(sorted, {.memory_limit = kMemory});
         dict.insert_or_assign("j", "");
-        for (const char* key : {"a", "b", "c"}) dict.insert_or_assign(std::string(990, 'k') + key, std::string(300, 'v'));
+        for (const char end : {'a', 'b', 'c'}) dict.insert_or_assign(std::string(990, 'k') + end, std::string(300, 'v'));
     }
     {
         ClosedStore closed(sorted);
