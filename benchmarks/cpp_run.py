@@ -54,9 +54,45 @@ TABLES = {
         "iterate": ("list", ["iterate"]),
         "insert anywhere": ("list", ["insert"]),
     },
+    "cpp-sorted": {
+        "set, random keys": ("sorted", ["insert"]),
+        "the same with sync": ("sorted", ["insert", "sync"]),
+        "get": ("sorted", ["get"]),
+        "100 from lower_bound on, each": ("sorted", ["range"]),
+        "iterate": ("sorted", ["iterate"]),
+        "erase": ("sorted", ["erase"]),
+    },
+    "cpp-queue": {
+        "push": ("queue", ["push"]),
+        "the same with sync": ("queue", ["push", "sync"]),
+        "pop": ("queue", ["pop"]),
+    },
+    "cpp-set": {
+        "insert": ("set", ["insert"]),
+        "the same with sync": ("set", ["insert", "sync"]),
+        "contains": ("set", ["get"]),
+        "contains, what is missing": ("set", ["miss"]),
+        "iterate": ("set", ["iterate"]),
+        "erase": ("set", ["erase"]),
+    },
+    "cpp-array": {
+        "push_back": ("array", ["push_back"]),
+        "the same with sync": ("array", ["push_back", "sync"]),
+        "get": ("array", ["get"]),
+        "set": ("array", ["set"]),
+        "sum of all": ("array", ["iterate"]),
+        "the same by read()": ("array", ["read"]),
+    },
+    "cpp-deque": {
+        "push_back": ("deque", ["push"]),
+        "the same with sync": ("deque", ["push", "sync"]),
+        "push_back and pop_front": ("deque", ["turn"]),
+        "pop_front": ("deque", ["pop"]),
+    },
 }
-SPACE = {"cpp-map": "random", "cpp-blobs": "blobs", "cpp-list": "list"}
-ALL_ENTRIES = {"insert", "push_back", "sync", "iterate"}  # rows that go over all, and not over --ops
+# Table -> the workload whose bytes on disk it tells.
+SPACE = {table: next(iter(columns.values()))[0] for table, columns in TABLES.items()} | {"cpp-map": "random"}
+ALL_ENTRIES = {"insert", "push", "push_back", "sync", "iterate", "read"}  # rows that go over all, and not over --ops
 
 # "set and get" of Dict takes at most this share of the rival's time.
 GOAL_N = 16_000_000
@@ -77,7 +113,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--n", type=quantities, default=[1_000_000], help="entries, such as 10k,16M (default: 1M)")
     add("--ops", type=run.quantity, help="random operations in a row (default: n, but at most 2M)")
     add("--repeat", type=int, default=3, help="repetitions (default: 3)")
-    add("--workloads", help="ascending, random, blobs, list (default: all)")
+    add("--workloads", help="such as random,sorted,queue,set,array,deque (default: all)")
     add("--sides", help="rivals to measure beside pyrsistence, such as LMDB,Tkrzw* (default: all)")
     add("--seconds", type=float, default=60.0, help="after which a row stops (default: 60)")
     add("--directory", default=os.environ.get("PYRSISTENCE_BENCH_DIR"), help="where stores are made; should be "

@@ -71,6 +71,20 @@ class Numbers(Data):
         return (1 << 40) + index
 
 
+class Groups(Numbers):
+    """Every integer as one of ten values under a smaller one."""
+
+    name, title = "group", "Ten integers under each integer"
+    size = 10
+
+    def key(self, index: int) -> int:
+        return index // self.size
+
+    def members(self, key: int) -> range:
+        """The indices with this key."""
+        return range(key * self.size, (key + 1) * self.size)
+
+
 class Records(Data):
     """Small dicts, such as come from JSON."""
 
@@ -158,7 +172,10 @@ class Pages(Data):
         return 2 * index + 1
 
 
-KINDS: dict[str, Data] = {kind.name: kind for kind in (Numbers(), Records(), Addresses(), Blobs(), Pages())}
+GROUPS = Groups()
+KINDS: dict[str, Data] = {
+    kind.name: kind for kind in (Numbers(), GROUPS, Records(), Addresses(), Blobs(), Pages())
+}
 
 
 class Scatter:

@@ -412,7 +412,7 @@ def fill(document: str, made: dict[str, str]) -> str:
                 f"{len(found)} pairs of markers <!-- benchmark:begin {name} --> and end, expected one"
             )
         before, after = document[: found[0].end(1)], document[found[0].start(2) :]
-        if name == "sides":
+        if name in ("sides", "cpp-sides"):
             text = joined(text, document[len(before) : found[0].start(2)])
         document = before + text + after
     return document

@@ -20,7 +20,7 @@ from typing import Any
 
 import compare
 from compare import BATCH, Adapter, Settings
-from data import KINDS, SEED, Data, Scatter, zipfian
+from data import GROUPS, KINDS, SEED, Data, Scatter, zipfian
 
 SLICE = 1000  # elements
 RANGE = 100  # keys
@@ -336,6 +336,47 @@ def drain(run: Run, call: Callable) -> dict:
     return result(seconds, done, total)
 
 
+def expect_group(run: Run, key: int, values: Iterable[int]) -> None:
+    """Of what was stored under the key nothing is missing, nothing is there twice, and nothing else is there."""
+    found = sorted(values)
+    stored = [index for index in GROUPS.members(key) if index < run.entries]
+    if run.reached < run.entries:  # in random order: some of each group
+        right = 0 < len(found) == len(set(found) & set(stored))
+    else:
+        right = found == stored
+    if not right:
+        run.fail(f"{found!r} under {key!r} after storing {stored!r}")
+
+
+def add(run: Run, call: Callable) -> dict:
+    """Several values under each key: there is no value of a key that verify() could compare."""
+    outcome = load(run, call)
+    run.disturbed = True
+    step = max(1, run.reached // CHECKED)
+    for key in run.data.keys(run.indices(range(0, run.reached, step))):
+        expect_group(run, key, run.adapter.get_all([key]))
+    return outcome
+
+
+def get_all(run: Run, call: Callable) -> dict:
+    """Time for each key."""
+
+    def check(values: Iterable[int], indices: list[int]) -> None:
+        expect_group(run, run.data.key(indices[-1]), values)
+
+    batches = ((indices, (run.data.keys(indices),)) for indices in run.chosen())
+    return result(*run.timed(call, batches, check), run.operations)
+
+
+def iterate_groups(run: Run, call: Callable) -> dict:
+    started = time.perf_counter()
+    key, value = call()
+    outcome = result(time.perf_counter() - started, run.reached, run.entries)
+    if value not in GROUPS.members(key):
+        run.fail(f"iteration ended with {value!r} under {key!r}")
+    return outcome
+
+
 # -------------------------------------------------------------------------------------------------- workloads
 
 
@@ -516,6 +557,21 @@ register(
         (
             Row("queue.push", "`q.push(x)`, in random order", "load", load),
             Row("queue.pop", "`q.pop()`", "drain", drain),
+        ),
+        scattered=True,
+    )
+)
+register(
+    Workload(
+        "multi",
+        "multi",
+        "multi dict",
+        GROUPS,
+        (
+            Row("multi.add", "`d.add(k, v)`, in random order", "load", add),
+            sync_row("multi.add-sync"),
+            Row("multi.getall", "`d.getall(k)` of ten values, random keys, per key", "get_all", get_all),
+            Row("multi.iterate", "`for k, v in d.items()`", "iterate", iterate_groups),
         ),
         scattered=True,
     )

@@ -8,6 +8,7 @@
 #include "fuzz/targets.hpp"
 #include "fuzz/walk.hpp"
 #include "pyrsistence/codec.hpp"
+#include "pyrsistence/sort_key.hpp"
 
 namespace pyrsistence::fuzz {
 
@@ -99,6 +100,32 @@ void split(Bytes input) {
     require(entry.size() <= input.size(), "an entry becomes longer");
 }
 
+/// A sort key gives the identity back, if it says so; or what is equal to one that no encoder writes.
+void sort(Bytes identity) {
+    Buffer sort_key, back, again;
+    const bool exact = put_sort_key(sort_key, identity);
+    require(comparable(sort_key, sort_key), "a key cannot be compared with itself");
+    put_sort_key_identity(back, sort_key);
+    put_sort_key(again, back);
+    require(!exact || as_text(again) == as_text(sort_key), "the identity of a sort key has another sort key");
+}
+
+void sort_key(Bytes input) {
+    (void)comparable(input.first(input.size() / 2), input.subspan(input.size() / 2));
+    Buffer identity;
+    put_sort_key_identity(identity, input);
+    require(item_size(identity) == identity.size(), "the identity of a sort key is not one item");
+    Buffer again;
+    put_sort_key(again, identity);
+}
+
+void split_sorted(Bytes input) {
+    const SortedEntryView parts = split_sorted_entry(input);
+    const std::byte* end = input.data() + input.size();
+    require(parts.value.empty() || parts.value.data() + parts.value.size() == end, "an entry goes on behind its value");
+    (void)has_own_sort_key(parts);
+}
+
 }  // namespace
 
 void run_codec(Bytes input) {
@@ -114,6 +141,13 @@ void run_codec(Bytes input) {
     });
     attempt([&] { split(input); });
     attempt([&] { identify(input); });
+    attempt([&] { split_sorted(input); });
+    attempt([&] { sort_key(input); });
+    attempt([&] {
+        Buffer identity;
+        put_identity(identity, input);
+        sort(identity);
+    });
     decode<bool>(input);
     decode<std::int8_t>(input);
     decode<std::uint64_t>(input);

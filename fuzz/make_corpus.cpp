@@ -5,6 +5,7 @@
 #include <map>
 
 #include "fuzz/samples.hpp"
+#include "pyrsistence/sort_key.hpp"
 #include "pyrsistence/store.hpp"
 #include "storage/log.hpp"
 #include "storage/store.hpp"
@@ -70,6 +71,47 @@ void make_dict(const fs::path& path) {
     for (std::uint64_t i = 0; i < 700; i += 3) dict.erase(i);
 }
 
+/// Trees by key with two levels of inner nodes, equal keys over several leaves, keys in front of extents.
+void make_sorted(const fs::path& path) {
+    Store store(path, {.memory_limit = kMemory});
+    auto names = store.sorted_dict<std::string, std::string>("names");
+    auto marks = store.sorted_set<double>("marks");
+    auto tasks = store.priority_queue<std::string, std::int64_t>("tasks");
+    RawSorted calls(store, "calls", SortedType::multi_dict);
+    // Separators end where the keys begin to differ.
+    for (int i = 0; i < 60; ++i) {
+        names.insert_or_assign(zeros(900) + std::to_string(i * 37 % 60), zeros(i % 20 == 0 ? 9000 : 0));
+    }
+    for (int i = 0; i < 400; ++i) marks.insert(i * 0.25);
+    for (int i = 0; i < 60; ++i) tasks.push(zeros(i % 30 == 0 ? 2000 : 100), i % 3);
+    store.keep_snapshot("then");
+    for (int i = 0; i < 60; ++i) {
+        Buffer identity, bytes, sort_key;
+        put_int(identity, i % 7);
+        sort_key.assign(put_sorted_entry_key(bytes, identity, {}));
+        const std::size_t key = bytes.size();
+        put_text(bytes, zeros(200), false);
+        calls.push({bytes, sort_key, key});
+    }
+    for (int i = 0; i < 400; i += 9) marks.erase(i * 0.25);
+    for (int i = 0; i < 20; ++i) (void)tasks.pop();
+}
+
+/// Two levels of inner nodes, items that divide a page, items that do not and items larger than one.
+void make_arrays(const fs::path& path) {
+    Store store(path, {.memory_limit = kMemory});
+    auto numbers = store.array<std::uint64_t>("numbers");
+    numbers.resize(210 * 510);
+    for (std::uint64_t i = 0; i < numbers.size(); i += 7919) numbers.set(i, i);
+    auto triples = store.array<std::array<float, 3>>("triples");
+    triples.resize(2000);
+    store.keep_snapshot("then");
+    auto blocks = store.array<std::array<char, 5000>>("blocks");
+    blocks.resize(3);
+    numbers.resize(numbers.size() - 1000);
+    triples.set(3, {1, 2, 3});
+}
+
 /// As a killed process leaves it: everything that a log can tell lies behind the last checkpoint.
 void make_killed(const fs::path& path) {
     const fs::path living = fs::path(path) += ".living";
@@ -104,6 +146,37 @@ void make_killed(const fs::path& path) {
     fs::remove_all(living);
 }
 
+/// The same of sorted containers and arrays; the first two containers are those of the small store.
+void make_killed_sorted(const fs::path& path) {
+    const fs::path living = fs::path(path) += ".living";
+    {
+        Store store(living, {.memory_limit = kMemory});
+        store.dict<std::string, std::string>("d");
+        store.list<std::string>("l");
+        store.checkpoint();
+        auto names = store.sorted_dict<std::string, std::string>("names");
+        auto tasks = store.priority_queue<std::int64_t>("tasks");
+        auto numbers = store.array<std::uint32_t>("numbers");
+        for (std::size_t i = 0; i < 20; ++i) names.insert_or_assign("k" + std::to_string(i * 7 % 20), zeros(i));
+        names.insert_or_assign("k1", zeros(2000));
+        names.insert_or_assign("k2", zeros(20'000));
+        names.erase("k3");
+        names.erase_range("k10", "k15");
+        for (std::int64_t i = 0; i < 9; ++i) tasks.push(i % 4);
+        (void)tasks.pop();
+        for (std::uint32_t i = 0; i < 20; ++i) numbers.push_back(i);
+        numbers.resize(1200);
+        numbers.set(7, 8);
+        numbers.write(1000, std::vector<std::uint32_t>(100, 1));
+        (void)numbers.pop_back();
+        store.sorted_set<std::string>("short").insert("a");
+        store.sorted_set<std::string>("short").clear();
+        store.remove("short");
+        test::copy_store(living, path);
+    }
+    fs::remove_all(living);
+}
+
 void add_stores(Corpus& corpus) {
     corpus.add_store("empty", [](const fs::path& path) { Store(path, {.memory_limit = kMemory}).close(); });
     corpus.add_store("kinds", make_kinds);
@@ -111,12 +184,15 @@ void add_stores(Corpus& corpus) {
     corpus.add_store("dict", make_dict);
     corpus.add_store("divided", make_divided_store);
     corpus.add_store("killed", make_killed);
+    corpus.add_store("killed_sorted", make_killed_sorted);
+    corpus.add_store("sorted", make_sorted);
+    corpus.add_store("arrays", make_arrays);
     corpus.add_store("small", make_small_store);
 }
 
-/// The records of the killed store, and some for the containers of the small one.
-void add_records(Corpus& corpus) {
-    make_killed(corpus.directory() / "killed.tmp");
+/// The records of a killed store.
+void add_records_of(Corpus& corpus, const std::string& name, const std::function<void(const fs::path&)>& make) {
+    make(corpus.directory() / "killed.tmp");
     const Image image = Image::read(corpus.directory() / "killed.tmp");
     fs::remove_all(corpus.directory() / "killed.tmp");
     std::vector<std::byte> all;
@@ -134,7 +210,13 @@ void add_records(Corpus& corpus) {
             at += length;
         }
     }
-    corpus.add("replay", "killed", all);
+    corpus.add("replay", name, all);
+}
+
+/// Some for the containers of the small store, too.
+void add_records(Corpus& corpus) {
+    add_records_of(corpus, "killed", make_killed);
+    add_records_of(corpus, "killed_sorted", make_killed_sorted);
     const auto text = [&](const char* name, std::string_view bytes) { corpus.add("replay", name, as_bytes(bytes)); };
     using namespace std::string_view_literals;
     text("dict_add", "\x13\0\x10\0\x29\0\0\0\0\0\1\2\3\4\5\6\7\x08\x41k\x41v"sv);
@@ -168,6 +250,13 @@ void add_items(Corpus& corpus) {
     put_float(entry, 1.0);
     put_text(entry, "value", false);
     corpus.add("codec", "entry", entry);
+    Buffer identity, sort_key, sorted_entry;
+    Codec<std::tuple<std::string, double, std::int64_t>>::encode(identity, {std::string("a\0b", 3), -0.1, 1 << 20});
+    put_sort_key(sort_key, identity);
+    corpus.add("codec", "sort_key", sort_key);
+    put_sorted_entry_key(sorted_entry, identity, {});
+    put_text(sorted_entry, "value", false);
+    corpus.add("codec", "sorted_entry", sorted_entry);
     for (const unsigned depth : {199u, 200u, 201u, 600u}) {
         std::string nested;
         for (unsigned i = 0; i < depth; ++i) nested += "\x0b\x01";

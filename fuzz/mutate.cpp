@@ -22,6 +22,7 @@ using storage::Meta;
 using storage::PageKind;
 using Counted = structures::InnerNode<true>;
 using HashInner = structures::InnerNode<false>;
+using structures::KeyNode;
 using Index = structures::BucketTree;
 using Leaf = structures::SlottedPage;
 using Root = storage::RootPage;
@@ -56,6 +57,9 @@ private:
     void change_record(std::byte* p);
     template <class Node>
     void change_inner(std::byte* p);
+    void change_key_inner(std::byte* p);
+    void change_bytes(std::byte* p);
+    void change_type(std::byte* root);
     void change_bucket(std::byte* p);
     void change_filter(std::byte* p);
     void copy_page();
@@ -84,8 +88,9 @@ PageId Surgeon::some_page_of(PageKind kind) {
 
 void Surgeon::operate() {
     if (count() < storage::kMetaPages) return change_anything();
-    constexpr PageKind kKinds[] = {PageKind::catalog, PageKind::root,       PageKind::leaf,  PageKind::inner,
-                                   PageKind::bucket,  PageKind::hash_inner, PageKind::filter};
+    constexpr PageKind kKinds[] = {PageKind::catalog, PageKind::root,       PageKind::leaf,   PageKind::inner,
+                                   PageKind::bucket,  PageKind::hash_inner, PageKind::filter, PageKind::key_inner,
+                                   PageKind::bytes};
     switch (random_.below(16)) {
         case 0:
         case 1: return change_meta();
@@ -136,13 +141,15 @@ void Surgeon::change_page(PageId id) {
         case PageKind::bucket: return change_bucket(p);
         case PageKind::hash_inner: return change_inner<HashInner>(p);
         case PageKind::filter: return change_filter(p);
+        case PageKind::key_inner: return change_key_inner(p);
+        case PageKind::bytes: return change_bytes(p);
         default: p[random_.below(kPageSize)] = std::byte(random_()); return;
     }
 }
 
 void Surgeon::change_header(std::byte* p) {
     switch (random_.below(4)) {
-        case 0: p[4] = std::byte(random_.below(10)); break;
+        case 0: p[4] = std::byte(random_.below(12)); break;
         case 1: p[5] = std::byte(number(storage::page_level(p))); break;
         case 2: storage::set_page_count(p, number(storage::page_count(p))); break;
         default: store(p + 8, number(storage::page_epoch(p))); break;
@@ -156,8 +163,10 @@ void Surgeon::change_catalog(std::byte* p) {
 
 void Surgeon::change_root(std::byte* p) {
     using containers::DictRoot;
+    if (Root::type(p) == storage::ContainerType::array && random_.chance(40)) return change_type(p);
     constexpr std::size_t kTrees[] = {DictRoot::kEntries, DictRoot::kIndex, DictRoot::kDelta, DictRoot::kFilter};
-    std::byte* tree = p + kTrees[random_.below(std::size(kTrees))];
+    const bool one_tree = Root::type(p) > storage::ContainerType::set;  // nothing else is read there
+    std::byte* tree = p + kTrees[random_.below(one_tree && random_.chance(90) ? 1 : std::size(kTrees))];
     std::byte* sweep = p + DictRoot::kFilter + structures::RootField::kSize;
     switch (random_.below(10)) {
         case 0: return store48(tree, some_id());
@@ -170,6 +179,18 @@ void Surgeon::change_root(std::byte* p) {
         case 7: return store16(sweep + 6, number(0));
         case 8: std::memset(tree, 0, structures::RootField::kSize); return;
         default: p[Root::kNameSize + 2 + random_.below(8)] = std::byte(random_()); return;
+    }
+}
+
+/// Of the items of an array.
+void Surgeon::change_type(std::byte* root) {
+    using containers::ArrayRoot;
+    constexpr std::size_t kDimensions = ArrayRoot::kType + 6;
+    switch (random_.below(4)) {
+        case 0: return store48(root + ArrayRoot::kType, number(codec::load48(root + ArrayRoot::kType)) & kMost48);
+        case 1: return store48(root + ArrayRoot::kType, random_.below(5000));
+        case 2: root[kDimensions] = std::byte(number(0)); return;
+        default: root[kDimensions + random_.below(20)] = std::byte(random_()); return;
     }
 }
 
@@ -193,8 +214,16 @@ void Surgeon::change_record(std::byte* p) {
     const unsigned end = Leaf::end(p, i), begin = Leaf::begin(p, i);
     if (end <= begin || end > Leaf::kRoom) return;
     std::byte* record = p + kPageSize - end;
-    if (Leaf::external(p, i) && end >= ExtentRef::kEncodedSize) return change_reference(record);
-    record[random_.chance(50) ? 0 : random_.below(end - begin)] = std::byte(random_());
+    if (Leaf::external(p, i) && end >= ExtentRef::kEncodedSize) {
+        // In a tree by key, a copy of the key lies behind the reference.
+        const bool head = end - begin > ExtentRef::kEncodedSize && random_.chance(50);
+        if (!head) return change_reference(record);
+        record[random_.chance(50) ? ExtentRef::kEncodedSize : random_.below(end - begin)] = std::byte(random_());
+        return;
+    }
+    // The first two bytes are a length, or a tag and what it tells of what follows.
+    const unsigned size = end - begin;
+    record[random_.below(random_.chance(70) ? std::min(2u, size) : size)] = std::byte(random_());
 }
 
 template <class Node>
@@ -213,6 +242,40 @@ void Surgeon::change_inner(std::byte* p) {
             for (unsigned k = 0; k < n; ++k) Node::set_child(p, k, Node::child(p, 0));
             return;
     }
+}
+
+void Surgeon::change_key_inner(std::byte* p) {
+    const unsigned slots = std::clamp(Leaf::slots(p), 1u, 2000u);
+    const auto i = static_cast<unsigned>(random_.below(slots)), other = static_cast<unsigned>(random_.below(slots));
+    const unsigned end = Leaf::end(p, i), begin = Leaf::begin(p, i);
+    const bool whole = end <= Leaf::kRoom && end >= begin + KeyNode::kSeparator;
+    std::byte* slot = p + kPageSize - end;
+    switch (random_.below(7)) {
+        case 0: return whole ? store48(slot, some_id()) : change_leaf(p);
+        case 1: {
+            const bool sound = Leaf::end(p, other) <= Leaf::kRoom && Leaf::length(p, other) >= KeyNode::kSeparator;
+            return whole && sound ? store48(slot, KeyNode::child(p, other)) : change_leaf(p);
+        }
+        case 2: return whole ? store48(slot + KeyNode::kTotal, number(KeyNode::total(p, i)) & kMost48) : change_leaf(p);
+        case 3:
+            // Everything below the first child: see change_inner().
+            for (unsigned k = 0; k < slots; ++k) {
+                if (Leaf::end(p, k) > Leaf::kRoom || Leaf::length(p, k) < KeyNode::kSeparator) return;
+                store48(p + kPageSize - Leaf::end(p, k), KeyNode::child(p, 0));
+            }
+            return;
+        case 4: return change_leaf(p);
+        default:
+            if (whole && end > begin + KeyNode::kSeparator) {
+                slot[KeyNode::kSeparator + random_.below(end - begin - KeyNode::kSeparator)] = std::byte(random_());
+            }
+            return;
+    }
+}
+
+void Surgeon::change_bytes(std::byte* p) {
+    if (random_.chance(70)) return storage::set_page_count(p, number(storage::page_count(p)));
+    p[sizeof(storage::PageHeader) + random_.below(kPageSize - sizeof(storage::PageHeader))] = std::byte(random_());
 }
 
 void Surgeon::change_bucket(std::byte* p) {
@@ -325,7 +388,9 @@ void Surgeon::change_log_record() {
     const auto length = load<std::uint32_t>(record + 8);
     switch (random_.below(8)) {
         case 0: payload[0] = std::byte(random_.below(24) | (random_.chance(20) ? 0x80 : 0)); break;
-        case 1: payload[std::min(1u, length - 1)] = std::byte(random_.below(6)); break;
+        case 1:
+            payload[std::min<std::uint64_t>(1 + random_.below(2), length - 1)] = std::byte(random_.below(10));
+            break;
         case 2: store(record + 8, static_cast<std::uint32_t>(number(length))); break;
         case 3: store(record + 12, static_cast<std::uint32_t>(number(load<std::uint32_t>(record + 12)))); break;
         case 4: store(record + 16, number(load<std::uint64_t>(record + 16))); break;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "codec/item.hpp"
+#include "pyrsistence/sort_key.hpp"
 #include "pyrsistence/store.hpp"
 
 namespace pyrsistence::fuzz {
@@ -17,6 +18,8 @@ constexpr std::size_t kChunk = 100;       ///< entries
 constexpr std::size_t kLookups = 300;     ///< of each container
 constexpr std::uint64_t kMostSteps = std::uint64_t{1} << 22;  ///< more entries than an image can hold
 constexpr std::size_t kMostItem = 1 << 20;  ///< bytes of an array's item
+constexpr std::size_t kPageful = 4096;      ///< bytes
+constexpr std::size_t kRows = 10;           ///< pages of an array that are looked at in place
 constexpr std::uint64_t kMemory = 4 << 20;
 
 using Entry = std::pair<std::uint64_t, std::string>;
@@ -29,12 +32,20 @@ std::optional<ListType> list_type(const Store::Entry& entry) {
     if (entry.type == "deque") return ListType::deque;
     return entry.type == "list" ? std::optional(ListType::list) : std::nullopt;
 }
+std::optional<SortedType> sorted_type(const Store::Entry& entry) {
+    if (entry.type == "sorted dict") return SortedType::dict;
+    if (entry.type == "sorted set") return SortedType::set;
+    if (entry.type == "priority queue") return SortedType::queue;
+    return entry.type == "multi-dict" ? std::optional(SortedType::multi_dict) : std::nullopt;
+}
+bool repeats_keys(SortedType type) { return type == SortedType::queue || type == SortedType::multi_dict; }
 
 class Walk {
 public:
     Walk(const fs::path& store, const fs::path& scratch) : path_(store), scratch_(scratch) {}
 
     void run() {
+        attempt("repairing", [this] { repair(); });
         attempt("reading", [this] { read(); });
         attempt("writing", [this] { write(); });
         attempt("reading again", [this] { read(); });
@@ -62,11 +73,15 @@ private:
         sound_ = report.fault_count == 0;
     }
 
+    void repair();
     void read();
     void write();
     void contents(const Store& store);
     void dict(const Store& store, const std::string& name, DictType type);
     void list(const Store& store, const std::string& name, ListType type);
+    void sorted(const Store& store, const std::string& name, SortedType type);
+    void array(const Store& store, const std::string& name);
+    void pages(const RawArray& array, Bytes items);
     template <class Container>
     std::vector<Entry> forward(const Container& container);
     template <class Container>
@@ -75,13 +90,24 @@ private:
     std::vector<Entry> both_ways(const Container& container);
     void change_dict(Store& store, const std::string& name, DictType type);
     void change_list(Store& store, const std::string& name, ListType type);
-    void array(const Store& store, const std::string& name);
+    void change_sorted(Store& store, const std::string& name, SortedType type);
     void change_array(Store& store, const std::string& name);
+    void change_container(Store& store, const Store::Entry& entry);
+    void clear_container(Store& store, const Store::Entry& entry);
     void change_store(Store& store);
 
     const fs::path path_, scratch_;
     bool sound_ = false;
 };
+
+/// What can be read, in a new store.
+void Walk::repair() {
+    fs::remove_all(scratch_);
+    const Report report = verify(path_, {}, scratch_);
+    if (report.repaired.empty()) return;
+    const Report again = Store(report.repaired, options(Mode::read)).verify();
+    if (again.fault_count > 0) throw Violation("the repaired store has faults: " + again.faults.at(0));
+}
 
 void Walk::read() {
     Store store(path_, options(Mode::read));
@@ -103,6 +129,7 @@ void Walk::contents(const Store& store) {
     for (const Store::Entry& entry : store.containers()) {
         if (const auto type = dict_type(entry)) attempt("a dict", [&] { dict(store, entry.name, *type); });
         if (const auto type = list_type(entry)) attempt("a list", [&] { list(store, entry.name, *type); });
+        if (const auto type = sorted_type(entry)) attempt("a sorted one", [&] { sorted(store, entry.name, *type); });
         if (entry.type == "array") attempt("an array", [&] { array(store, entry.name); });
     }
 }
@@ -163,9 +190,33 @@ void Walk::array(const Store& store, const std::string& name) {
     });
     std::vector<std::byte> item(array.item_size());
     for (const std::uint64_t at : {std::uint64_t{0}, size / 2, size - 1}) {
-        attempt("an item", [&] { require(array.get(at, item) == (at < size), "an item is not there"); });
+        attempt("an item", [&] {
+            require(array.get(at, item) == (at < size), "an item is not there");
+            const Bytes expected = Bytes(items).subspan(std::min(at * item.size(), items.size()));
+            if (at < size && expected.size() >= item.size()) {
+                require(std::ranges::equal(item, expected.first(item.size())), "another item is found");
+            }
+            const std::uint64_t indices[] = {at};
+            std::vector<std::byte> gathered(item.size());
+            require(array.gather(indices, gathered) == (at < size), "an item is not gathered");
+            require(at >= size || gathered == item, "another item is gathered");
+        });
     }
-    if (array.row_items() > 0) attempt("pages", [&] { (void)array.snapshot().rows(0); });
+    if (array.row_items() > 0) attempt("pages", [&] { pages(array, items); });
+}
+
+/// What is seen without copying is what was read.
+void Walk::pages(const RawArray& array, Bytes items) {
+    const RawArray snapshot = array.snapshot();
+    const std::size_t row_bytes = array.row_items() * array.item_size();
+    for (std::size_t at = 0, row = 0; at < items.size() && row < kRows; at += row_bytes, ++row) {
+        const auto rows = snapshot.rows(at / array.item_size());
+        if (!rows) continue;
+        const std::size_t expected = std::min(row_bytes, items.size() - at);
+        const std::size_t found = std::min(expected, rows->items * array.item_size());
+        const bool equal = std::ranges::equal(Bytes(rows->bytes, found), items.subspan(at, found));
+        require(found == expected && equal, "a page holds other items");
+    }
 }
 
 void Walk::change_array(Store& store, const std::string& name) {
@@ -175,6 +226,12 @@ void Walk::change_array(Store& store, const std::string& name) {
     attempt("appending", [&] { array.append(item); });
     attempt("replacing", [&] { (void)array.set(0, item); });
     attempt("scattering", [&] { (void)array.scatter(std::vector<std::uint64_t>{0}, item); });
+    std::vector<std::byte> taken(item.size());
+    attempt("popping", [&] { array.pop(taken); });
+    // More than a page.
+    const std::vector<std::byte> many((kPageful / item.size() + 2) * item.size(), std::byte{8});
+    attempt("appending many", [&] { array.append(many); });
+    attempt("replacing many", [&] { (void)array.write(array.size() / 3, many); });
     attempt("shortening", [&] { array.resize(array.size() / 2); });
     attempt("lengthening", [&] { array.resize(array.size() + 3); });
 }
@@ -210,6 +267,31 @@ void Walk::list(const Store& store, const std::string& name, ListType type) {
         Buffer found;
         if (const std::uint64_t size = list.size(); size > 0) list.get(size - 1, found);
     });
+}
+
+void Walk::sorted(const Store& store, const std::string& name, SortedType type) {
+    const RawSorted sorted(store, name, type);
+    const bool repeats = repeats_keys(type);
+    std::size_t lookups = 0;
+    std::string before;
+    for (const auto& [rank, entry] : both_ways(sorted)) {
+        attempt("an entry", [&, rank = rank, &entry = entry] {
+            const SortedEntryView parts = split_sorted_entry(as_bytes(entry));
+            const std::string key(as_text(parts.sort_key));
+            require(before < key || rank == 0 || (repeats && before == key), "keys are out of order");
+            before = key;
+            if (++lookups > kLookups) return;
+            Buffer found;
+            const std::uint64_t first = sorted.lower_bound(parts.sort_key), end = sorted.upper_bound(parts.sort_key);
+            require(first <= rank && rank < end && (repeats || end == first + 1), "a key has another rank");
+            require(sorted.contains(parts.sort_key), "a key is not there");
+            require(sorted.get(parts.sort_key, found), "a key does not lead to its entry");
+            require(repeats || as_text(found) == entry, "another entry is found");
+            sorted.require_comparable(parts.sort_key);
+            if (parts.key.empty()) put_sort_key_identity(found, parts.sort_key);
+        });
+    }
+    attempt("a lookup in vain", [&] { (void)sorted.contains(as_bytes("\x50none")); });
 }
 
 // --- changes
@@ -271,12 +353,96 @@ void Walk::change_list(Store& store, const std::string& name, ListType type) {
     attempt("reversing", [&] { list.reverse(); });
 }
 
+/// An entry of a sorted container that no image has by chance.
+class FreshSorted {
+public:
+    template <class Put>
+    FreshSorted(Put&& put_identity, std::size_t size) {
+        Buffer identity;
+        put_identity(identity);
+        sort_key_.assign(put_sorted_entry_key(bytes_, identity, {}));
+        key_size_ = bytes_.size();
+        put_bytes(bytes_, as_bytes(std::string(size, 'v')));
+    }
+    SortedEntry entry() const { return {bytes_, sort_key_, key_size_}; }
+
+private:
+    Buffer bytes_, sort_key_;
+    std::size_t key_size_;
+};
+
+void Walk::change_sorted(Store& store, const std::string& name, SortedType type) {
+    RawSorted sorted(store, name, type);
+    const bool repeats = repeats_keys(type);
+    std::vector<Entry> some;
+    attempt("iteration", [&] { some = forward(sorted); });
+    Buffer ignored;
+    const auto add = [&](const FreshSorted& fresh) {
+        try {
+            sorted.require_comparable(fresh.entry().sort_key);
+        } catch (const OrderError&) {  // of the two kinds of keys only one can fit
+            return;
+        }
+        if (repeats) {
+            sorted.push(fresh.entry());
+            sorted.push(fresh.entry());
+        } else {
+            sorted.set(fresh.entry());
+            sorted.insert(fresh.entry(), ignored);
+        }
+    };
+    for (unsigned i = 0; i < 8; ++i) {
+        const std::size_t size = i % 3 == 2 ? 20'000 : 600 * i;
+        const std::string text = std::string(i % 2 * 800, '\0') + "fuzz-key-" + std::to_string(i % 5);
+        const std::int64_t number = 1'000'003 * (i % 5);
+        attempt("a new text", [&] { add(FreshSorted([&](Buffer& out) { put_text(out, text, false); }, size)); });
+        attempt("a new number", [&] { add(FreshSorted([&](Buffer& out) { put_int(out, number); }, size)); });
+    }
+    for (std::size_t i = 0; i < std::min<std::size_t>(some.size(), 40); ++i) {
+        const Bytes entry = as_bytes(some[i * some.size() / 40 % some.size()].second);
+        attempt("changing an entry", [&] {
+            const SortedEntryView parts = split_sorted_entry(entry);
+            const auto key = static_cast<std::size_t>(parts.value.data() - entry.data());
+            if (i % 5 == 0) sorted.erase(parts.sort_key);
+            else if (i % 5 == 1) sorted.erase(parts.sort_key, entry);
+            else if (i % 5 == 2) sorted.erase_at(sorted.lower_bound(parts.sort_key), entry);
+            else if (i % 5 == 3) sorted.erase_all(parts.sort_key);
+            else if (repeats) sorted.push({entry, parts.sort_key, key});
+            else sorted.set({entry, parts.sort_key, key});
+        });
+    }
+    attempt("replacing the first entry", [&] {
+        Chunk first;
+        sorted.read(0, 1, first);
+        if (!repeats || first.items.empty()) return;
+        const Bytes entry = first.entry(0);
+        const SortedEntryView parts = split_sorted_entry(entry);
+        const auto key = static_cast<std::size_t>(parts.value.data() - entry.data());
+        sorted.replace_first({entry, parts.sort_key, key}, entry);
+    });
+    attempt("erasing some", [&] { sorted.erase_slice(sorted.size() / 3, 4); });
+    attempt("erasing many", [&] { sorted.erase_slice(sorted.size() / 2, sorted.size() / 4); });
+}
+
+void Walk::clear_container(Store& store, const Store::Entry& entry) {
+    if (const auto type = list_type(entry)) RawList(store, entry.name, *type).clear();
+    if (const auto type = dict_type(entry)) RawDict(store, entry.name, *type).clear();
+    if (const auto type = sorted_type(entry)) RawSorted(store, entry.name, *type).clear();
+    if (entry.type == "array") RawArray(store, entry.name).clear();
+}
+
+void Walk::change_container(Store& store, const Store::Entry& entry) {
+    if (const auto type = dict_type(entry)) change_dict(store, entry.name, *type);
+    if (const auto type = list_type(entry)) change_list(store, entry.name, *type);
+    if (const auto type = sorted_type(entry)) change_sorted(store, entry.name, *type);
+    if (entry.type == "array") change_array(store, entry.name);
+}
+
 void Walk::change_store(Store& store) {
     attempt("rolling back", [&] {
         Transaction transaction(store, false);
         for (const Store::Entry& entry : store.containers()) {
-            if (const auto type = list_type(entry)) attempt("a list", [&] { RawList(store, entry.name, *type).clear(); });
-            if (const auto type = dict_type(entry)) attempt("a dict", [&] { RawDict(store, entry.name, *type).clear(); });
+            attempt("clearing", [&] { clear_container(store, entry); });
         }
         transaction.roll_back();
     });
@@ -289,17 +455,23 @@ void Walk::change_store(Store& store) {
         RawDict(store, "fuzz-set", DictType::set).set(Fresh(1, 10).entry());
         RawList(store, "fuzz-deque", ListType::deque, 3).append(Fresh(1, 10).value());
         RawArray(store, "fuzz-array", ItemType{8, "<f8", {}}).resize(1000);
+        store.sorted_dict<std::string, std::string>("fuzz-sorted-dict").insert_or_assign("a", "b");
+        store.sorted_set<double>("fuzz-sorted-set").insert(0.1);
+        store.priority_queue<std::int64_t>("fuzz-queue").push(-5);
+        RawSorted(store, "fuzz-multi-dict", SortedType::multi_dict).clear();
         store.rename("fuzz-list", "fuzz-list-2");
     });
     for (const Store::Entry& entry : store.containers()) {
-        if (const auto type = dict_type(entry)) attempt("changing a dict", [&] { change_dict(store, entry.name, *type); });
-        if (const auto type = list_type(entry)) attempt("changing a list", [&] { change_list(store, entry.name, *type); });
-        if (entry.type == "array") attempt("changing an array", [&] { change_array(store, entry.name); });
+        attempt("changing a container", [&] { change_container(store, entry); });
     }
     attempt("a transaction", [&] {
         Transaction transaction(store, false);
         for (const Store::Entry& entry : store.containers()) {
             if (const auto type = list_type(entry)) attempt("a list", [&] { RawList(store, entry.name, *type).append(Fresh(1, 100).value()); });
+            attempt("a sorted one", [&] {
+                if (const auto type = sorted_type(entry)) RawSorted(store, entry.name, *type).erase_slice(0, 2);
+            });
+            if (entry.type == "array") attempt("an array", [&] { RawArray(store, entry.name).resize(1); });
         }
         transaction.commit();
     });

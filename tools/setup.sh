@@ -2,7 +2,7 @@
 # Makes this machine ready: tools/setup.sh build|test|fuzz|bench
 #   build  what compiling the engine and the Python package needs
 #   test   that, and what the tests need
-#   fuzz   that, and clang with libFuzzer
+#   fuzz   that, and clang with libFuzzer: FUZZ_CXX, or clang++-16
 #   bench  build, Google Benchmark, and those rivals of the C++ benchmarks that this system has packages of
 # Missing system packages are installed by apt-get if this user may do so, otherwise named in one line.
 # Python packages go into .venv only. A second run changes nothing and takes about a second.
@@ -17,7 +17,7 @@ fail() {
 
 has_header() { echo "#include <$1>" | g++ -std=c++20 -fsyntax-only -x c++ - 2>/dev/null; }
 
-has_fuzzer() { echo | clang++ -fsanitize=fuzzer,address -shared -fPIC -x c++ - -o /dev/null 2>/dev/null; }
+has_fuzzer() { echo | "${FUZZ_CXX:-clang++-16}" -fsanitize=fuzzer,address -shared -fPIC -x c++ - -o /dev/null 2>/dev/null; }
 
 # A version manager's shim may exist for a program that is not installed: only running it tells.
 runs() { "$@" >/dev/null 2>&1; }
@@ -50,8 +50,7 @@ missing_packages() {
         ! lacks_headers "$python" || echo python3-dev
     fi
     if [ "$purpose" = fuzz ]; then
-        runs clang++ --version || echo clang
-        has_fuzzer || echo libclang-rt-14-dev
+        has_fuzzer || printf '%s\n' clang-16 libclang-rt-16-dev
     fi
     if [ "$purpose" = bench ]; then
         has_header benchmark/benchmark.h || echo libbenchmark-dev
@@ -67,7 +66,8 @@ missing_packages() {
 missing_rivals() {
     local rival
     for rival in lmdb.h:liblmdb-dev tkrzw_dbm_hash.h:libtkrzw-dev rocksdb/db.h:librocksdb-dev \
-        stxxl/bits/version.h:libstxxl-dev boost/unordered/unordered_flat_map.hpp:libboost1.81-dev; do
+        stxxl/bits/version.h:libstxxl-dev boost/unordered/unordered_flat_map.hpp:libboost1.81-dev \
+        absl/container/btree_map.h:libabsl-dev; do
         has_header "${rival%:*}" || ! apt-cache show "${rival#*:}" >/dev/null 2>&1 || echo "${rival#*:}"
     done
 }

@@ -46,7 +46,8 @@ class Adapter:
     """One side of a comparison. What it does not override it does not offer, and has no figure for."""
 
     side: str  # the name on the command line
-    container: str  # "dict", "list", "set", "deque", "sorted dict", "priority queue", "array" or one of the durable ones
+    # "dict", "list", "set", "deque", "sorted dict", "priority queue", "multi dict", "array" or one of the durable ones
+    container: str
     title: str  # heading of its column
     requires: str | None = None  # module to import; None: nothing beyond the standard library
     package: str | None = None  # what pip installs for that, if it is called otherwise
@@ -96,6 +97,10 @@ class Adapter:
 
     def get_many(self, keys: list) -> Sequence:
         """All values, by one call of the library."""
+        raise NotImplementedError
+
+    def get_all(self, keys: list) -> Iterable:
+        """Gets all values of every key, returns those of the last."""
         raise NotImplementedError
 
     def miss(self, keys: list) -> int:

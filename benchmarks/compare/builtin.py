@@ -1,8 +1,8 @@
 """Python's own collections, which keep nothing: the speed to be measured against."""
 
 import heapq
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -82,3 +82,33 @@ class BuiltinHeap(Builtin, HeapLoops):
 
     def __len__(self) -> int:
         return len(self.data)
+
+
+@register
+class BuiltinMultiDict(Builtin):
+    container = "multi dict"
+    title = "defaultdict(list)"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.data: defaultdict[Any, list] = defaultdict(list)
+
+    def load(self, keys: list, values: list) -> None:
+        data = self.data
+        for key, value in zip(keys, values):
+            data[key].append(value)
+
+    def get_all(self, keys: list) -> Iterable:
+        data = self.data
+        for key in keys:
+            values = data[key]
+        return values
+
+    def iterate(self) -> tuple[Any, Any]:
+        for key, values in self.data.items():
+            for value in values:
+                pass
+        return key, value
+
+    def __len__(self) -> int:
+        return sum(map(len, self.data.values()))

@@ -77,7 +77,8 @@ class BatchedLmdb(Lmdb):
     title = "lmdb"
     configuration = (
         f"writemap, map_async, transactions of {BATCH:,}; append=True to load in order, putmulti for bulk, "
-        "getmulti for many; no readahead beyond memory"
+        "getmulti for many; no readahead beyond memory; a multi-dict is a database with dupsort, "
+        "dupfixed, integerkey and integerdup, which keeps equal pairs once"
     )
     after_kill = "all but the open transaction"
     after_power_loss = "may be damaged"
@@ -161,6 +162,27 @@ class LmdbList(BatchedLmdb):
                 values = cursor.iternext(keys=False, values=True)
                 piece = list(self.values.unpack(itertools.islice(values, length)))
         return piece
+
+
+@register
+class LmdbMultiDict(BatchedLmdb):
+    container = "multi dict"
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.keys = self.values = NATIVE_NUMBER  # what integerkey and integerdup want
+
+    def open_database(self) -> object:
+        flags = {"dupsort": True, "dupfixed": True, "integerkey": True, "integerdup": True}
+        return self.environment.open_db(b"multi", **flags)
+
+    def get_all(self, keys: list) -> Iterable:
+        unpack = self.values.unpack
+        with self.begin() as transaction, transaction.cursor() as cursor:
+            for key in self.keys.pack(keys):
+                cursor.set_key(key)
+                values = list(unpack(cursor.iternext_dup()))
+        return values
 
 
 @register

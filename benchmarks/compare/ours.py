@@ -103,6 +103,31 @@ class OurPriorityQueue(Ours, HeapLoops):
 
 
 @register
+class OurMultiDict(Ours):
+    container = "multi dict"
+    title = collection = "EMMultiDict"
+
+    def load(self, keys: list, values: list) -> None:
+        add = self.data.add
+        for key, value in zip(keys, values):
+            add(key, value)
+
+    def get_all(self, keys: list) -> Iterable:
+        getall = self.data.getall
+        for key in keys:
+            values = getall(key)
+        return values
+
+    def iterate(self) -> tuple[object, object]:
+        for pair in self.data.items():
+            pass
+        return pair
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+@register
 class OurArray(Ours, ArrayLoops):
     container = "array"
     title = collection = "EMArray"

@@ -97,7 +97,8 @@ class BatchedSqlite(Sqlite):
     synchronous = "OFF"
     configuration = (
         f"WAL, synchronous=OFF, transactions of {BATCH:,}; executemany for bulk, overwriting and deleting; "
-        "WITHOUT ROWID unless the key is an integer; 512 MiB cache, mmap"
+        "WITHOUT ROWID unless the key is an integer; 512 MiB cache, mmap; a multi-dict is a table with an "
+        "index of (key, value)"
     )
     after_kill = "all but the open transaction"
     after_power_loss = "may be damaged"
@@ -150,6 +151,21 @@ class SqliteList(BatchedSqlite):
         for place in places:
             piece = [value for (value,) in self.execute(query, (place, length))]
         return piece
+
+
+@register
+class SqliteMultiDict(BatchedSqlite):
+    container = "multi dict"
+
+    def create(self, table: str) -> None:
+        self.execute(f"CREATE TABLE IF NOT EXISTS {table} (key INTEGER, value INTEGER)")
+        self.execute(f"CREATE INDEX IF NOT EXISTS {table}_by_key ON {table} (key, value)")
+
+    def get_all(self, keys: list) -> Iterable:
+        execute = self.execute
+        for key in keys:
+            values = [value for (value,) in execute(GET, (key,))]
+        return values
 
 
 @register

@@ -83,6 +83,11 @@ struct Ascending : Numbers {
     static Key key(std::uint64_t i) { return i; }
 };
 
+/// Of a set: a member stands for its own value, so that what is read can be checked.
+struct Members : Numbers {
+    static Value value(Key key, std::uint64_t) { return key; }
+};
+
 /// 24 random bytes to 150 random bytes.
 struct Blobs {
     using Key = std::array<char, 24>;

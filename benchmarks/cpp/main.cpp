@@ -32,6 +32,9 @@ Sides all_sides() {
 #ifdef BENCH_BOOST
     add_boost(sides);
 #endif
+#ifdef BENCH_ABSL
+    add_absl(sides);
+#endif
 #ifdef BENCH_LMDB
     add_lmdb(sides);
 #endif

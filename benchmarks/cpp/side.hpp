@@ -42,6 +42,12 @@ concept MapSide = std::constructible_from<Map, const Settings&> &&
                       map.for_each(AnyUse());
                   };
 
+/// range() passes the first `count` keys and values from a key on, in the order of the keys.
+template <class Map, class Items>
+concept SortedMapSide = MapSide<Map, Items> && requires(Map map, const typename Items::Key& key, std::uint64_t count) {
+    map.range(key, count, AnyUse());
+};
+
 /// A sequence of numbers; insert(), before a place, only where the library has it.
 template <class List>
 concept ListSide = std::constructible_from<List, const Settings&> &&
@@ -51,6 +57,13 @@ concept ListSide = std::constructible_from<List, const Settings&> &&
                        list.set(i, value);
                        list.for_each(AnyUse());
                    };
+
+/// pop() takes and returns the number that comes next.
+template <class Queue>
+concept QueueSide = std::constructible_from<Queue, const Settings&> && requires(Queue queue, std::uint64_t value) {
+    queue.push(value);
+    { queue.pop() } -> std::same_as<std::uint64_t>;
+};
 
 template <class Side>
 concept Persistent = requires(Side side) { side.sync(); };
@@ -86,6 +99,7 @@ using Sides = std::vector<Side>;
 void add_pyrsistence(Sides& sides);
 void add_memory(Sides& sides);
 void add_boost(Sides& sides);
+void add_absl(Sides& sides);
 void add_lmdb(Sides& sides);
 void add_tkrzw(Sides& sides);
 void add_rocksdb(Sides& sides);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "data.hpp"
@@ -59,6 +60,8 @@ inline Result judged(Result result, bool right) {
 inline constexpr std::size_t kBlock = 2048;
 /// Where one operation may take milliseconds.
 inline constexpr std::size_t kSmallBlock = 16;
+/// Entries in a range.
+inline constexpr std::uint64_t kRange = 100;
 
 /// Without the holes of sparse files.
 inline std::uint64_t bytes_on_disk(const std::filesystem::path& directory) {
@@ -134,6 +137,26 @@ public:
         return judged(result, found == 0 && sum == 0);
     }
 
+    /// Counted as one operation for each entry.
+    Result range() {
+        const std::uint64_t length = std::min(kRange, entries_);
+        std::uint64_t count = 0, sum = 0;
+        Key last{};
+        Result result = in_blocks(
+            (operations() + length - 1) / length, settings_.seconds, kSmallBlock,
+            [&, order = order(5)](std::uint64_t i) { return last = Items::key(order(i)); },
+            [&](const Key& key) {
+                container_->range(key, length, [&](const auto&, const auto& value) {
+                    ++count;
+                    sum += digest(value);
+                });
+            });
+        result.operations *= length;
+        // From the last `length` keys on there are fewer, and no two ranges begin at the same key.
+        const bool enough = count <= result.operations && result.operations - count < length * length;
+        return judged(result, enough && sum != 0 && values_from(last, length) == expected_from(last, length));
+    }
+
     Result overwrite() {
         return in_blocks(
             operations(), settings_.seconds, kBlock,
@@ -185,6 +208,25 @@ private:
         watch.add_to(result);
         result.right = keys != 0;  // so that the keys are read at all
         return result;
+    }
+
+    std::vector<std::uint64_t> values_from(const Key& key, std::uint64_t count) {
+        std::vector<std::uint64_t> values;
+        container_->range(key, count, [&](const auto&, const auto& value) { values.push_back(digest(value)); });
+        return values;
+    }
+    /// What was inserted under the smallest keys that are not below this one.
+    std::vector<std::uint64_t> expected_from(const Key& key, std::uint64_t count) const {
+        std::set<Key> keys;
+        for (std::uint64_t i = 0; i < entries_; ++i) {
+            const Key one = Items::key(i);
+            if (one < key || (keys.size() == count && one > *keys.rbegin())) continue;
+            keys.insert(one);
+            if (keys.size() > count) keys.erase(std::prev(keys.end()));
+        }
+        std::vector<std::uint64_t> values;
+        for (const Key& one : keys) values.push_back(digest(Items::value(one, kInserted)));
+        return values;
     }
 
     struct Got {
@@ -245,6 +287,20 @@ public:
         return judged(result, result.operations == entries_ && read_ == sum_);
     }
 
+    /// The same by calls that copy many items each.
+    Result read_blocks() {
+        std::vector<std::uint64_t> block(kBlock);
+        std::uint64_t sum = 0;
+        Result result;
+        const Stopwatch watch;
+        while (const std::uint64_t count = container_->read(result.operations, block)) {
+            for (std::uint64_t i = 0; i < count; ++i) sum += block[i];
+            result.operations += count;
+        }
+        watch.add_to(result);
+        return judged(result, result.operations == entries_ && sum == sum_);
+    }
+
     /// At random places.
     Result insert() {
         const std::uint64_t before = entries_;
@@ -282,6 +338,80 @@ private:
     }
 
     std::uint64_t read_ = 0;  ///< the sum of what read_all() met
+};
+
+/// The order in which a queue gives back what was put into it.
+enum class Order { first_in, smallest };
+
+template <QueueSide Queue, Order order>
+class QueueLife : public Life<Queue> {
+    using Life<Queue>::settings_, Life<Queue>::container_, Life<Queue>::entries_;
+
+public:
+    using Life<Queue>::Life;
+
+    Result push() {
+        container_.emplace(settings_);
+        const Result result = in_blocks(
+            settings_.entries, settings_.seconds, kBlock, mix,
+            [&](std::uint64_t value) { container_->push(value); });
+        entries_ = result.operations;
+        return result;
+    }
+
+    /// Each push is followed by a pop, so that the length stays.
+    Result turn() {
+        Popped popped;
+        const Result result = in_blocks(
+            operations(), settings_.seconds, kBlock,
+            [&](std::uint64_t i) { return mix(entries_ + i); },
+            [&](std::uint64_t value) {
+                container_->push(value);
+                popped.add(container_->pop());
+            });
+        entries_ += result.operations;
+        return judged(result, is_next(popped));
+    }
+
+    Result pop() {
+        Popped popped;
+        const Result result = in_blocks(
+            std::min(operations(), entries_ - popped_), settings_.seconds, kBlock, [](std::uint64_t i) { return i; },
+            [&](std::uint64_t) { popped.add(container_->pop()); });
+        return judged(result, is_next(popped));
+    }
+
+private:
+    struct Popped {
+        std::uint64_t count = 0, sum = 0, last = 0;
+        bool ascending = true;
+        void add(std::uint64_t value) {
+            ++count;
+            sum += value;
+            ascending = ascending && value >= last;
+            last = value;
+        }
+    };
+
+    std::uint64_t operations() const { return std::min(settings_.operations, entries_); }
+
+    /// Of those that were put in and not popped before. REQUIRES: with Order::smallest, nothing was popped before
+    bool is_next(const Popped& popped) {
+        Popped expected;
+        if constexpr (order == Order::first_in) {
+            for (std::uint64_t i = popped_; i < popped_ + popped.count; ++i) expected.add(mix(i));
+        } else {
+            for (std::uint64_t i = 0; i < entries_; ++i) {
+                if (mix(i) <= popped.last) expected.add(mix(i));
+            }
+            expected.last = popped.last;
+        }
+        popped_ += popped.count;
+        return popped.count == expected.count && popped.sum == expected.sum && popped.last == expected.last &&
+               (order == Order::first_in || popped.ascending);
+    }
+
+    std::uint64_t popped_ = 0;
 };
 
 /// The rows of one life, which ends with the last of them.
@@ -333,18 +463,89 @@ void add_map(Side& side) {
     };
 }
 
+template <template <class> class Map>
+void add_sorted(Side& side) {
+    static_assert(SortedMapSide<Map<Numbers>, Numbers>);
+    side.workloads["sorted"] = [](const Settings& settings) {
+        using Life = MapLife<Numbers, Map<Numbers>>;
+        return loaded<Numbers, Map<Numbers>>(settings)
+            .add("get", &Life::get_hit)
+            .add("range", &Life::range)
+            .add("iterate", &Life::iterate)
+            .add("erase", &Life::erase)
+            .take();
+    };
+}
+
+/// A set is a map of Members to themselves.
+template <MapSide<Members> Set>
+void add_set(Side& side) {
+    side.workloads["set"] = [](const Settings& settings) {
+        using Life = MapLife<Members, Set>;
+        return loaded<Members, Set>(settings)
+            .add("get", &Life::get_hit)
+            .add("miss", &Life::get_miss)
+            .add("iterate", &Life::iterate)
+            .add("erase", &Life::erase)
+            .take();
+    };
+}
+
+template <ListSide List>
+Rows<ListLife<List>> appended(const Settings& settings) {
+    using Life = ListLife<List>;
+    Rows<Life> rows(settings);
+    rows.add("push_back", &Life::push_back);
+    if constexpr (Persistent<List>) rows.add("sync", &Life::sync);
+    rows.add("get", &Life::get).add("set", &Life::set).add("iterate", &Life::iterate);
+    return rows;
+}
+
+/// A list whose items all have the same size, and stay where they are.
+template <ListSide Array>
+void add_array(Side& side) {
+    side.workloads["array"] = [](const Settings& settings) {
+        Rows<ListLife<Array>> rows = appended<Array>(settings);
+        if constexpr (requires(Array array, std::vector<std::uint64_t> block) { array.read(std::uint64_t{}, block); }) {
+            rows.add("read", &ListLife<Array>::read_blocks);
+        }
+        return rows.take();
+    };
+}
+
 template <ListSide List>
 void add_list(Side& side) {
     side.workloads["list"] = [](const Settings& settings) {
         using Life = ListLife<List>;
-        Rows<Life> rows(settings);
-        rows.add("push_back", &Life::push_back);
-        if constexpr (Persistent<List>) rows.add("sync", &Life::sync);
-        rows.add("get", &Life::get).add("set", &Life::set).add("iterate", &Life::iterate);
+        Rows<Life> rows = appended<List>(settings);
         if constexpr (requires(List list) { list.insert(std::uint64_t{}, std::uint64_t{}); }) {
             rows.add("insert", &Life::insert);
         }
         return rows.take();
+    };
+}
+
+template <QueueSide Queue, Order order>
+Rows<QueueLife<Queue, order>> pushed(const Settings& settings) {
+    using Life = QueueLife<Queue, order>;
+    Rows<Life> rows(settings);
+    rows.add("push", &Life::push);
+    if constexpr (Persistent<Queue>) rows.add("sync", &Life::sync);
+    return rows;
+}
+
+template <QueueSide Queue>
+void add_priority_queue(Side& side) {
+    side.workloads["queue"] = [](const Settings& settings) {
+        return pushed<Queue, Order::smallest>(settings).add("pop", &QueueLife<Queue, Order::smallest>::pop).take();
+    };
+}
+
+template <QueueSide Queue>
+void add_deque(Side& side) {
+    side.workloads["deque"] = [](const Settings& settings) {
+        using Life = QueueLife<Queue, Order::first_in>;
+        return pushed<Queue, Order::first_in>(settings).add("turn", &Life::turn).add("pop", &Life::pop).take();
     };
 }
 

@@ -47,7 +47,7 @@ void apply(WriteStep& step, const LoggedOp& op) {
         case SortedOp::set: {
             const KeyedPayload payload(step, op, operands.rest());
             const Record record = payload.record();
-            if (record.stored.empty()) storage::bad_record();
+            if (!KeyedRecord::sound(KeyedRecord::bytes_of(record))) storage::bad_record();
             KeyTree tree = changing(step, op.container);
             const bool replaces = static_cast<SortedOp>(op.op) == SortedOp::set;
             KeyTree::Place place = replaces ? tree.find(KeyedRecord::key_of(record)) : tree.behind(KeyedRecord::key_of(record));

@@ -18,7 +18,8 @@ struct KeyedRecord {
     static_assert(storage::ExtentRef::kEncodedSize + kMaxHead <= SlottedPage::kMaxRecord);
 
     static std::size_t length_size(std::size_t key) { return key < 0x80 ? 1 : 2; }
-    /// The length and the key at the beginning of a record's bytes. What a damaged page says is cut off at its end.
+    /// The length and the key at the beginning of a record's bytes. What a damaged page says is cut off at its end, and
+    /// at kMaxKey, for which separators and references have room.
     static Bytes head(Bytes bytes) {
         const Bytes key = key_of(bytes);
         return bytes.first(static_cast<std::size_t>(key.data() - bytes.data()) + key.size());
@@ -27,12 +28,14 @@ struct KeyedRecord {
         if (bytes.empty()) return bytes;
         std::size_t size = std::to_integer<std::size_t>(bytes[0]), begin = 1;
         if (size >= 0x80 && bytes.size() > 1) size += (std::to_integer<std::size_t>(bytes[begin++]) - 1) << 7;
-        return bytes.subspan(begin, std::min(size, bytes.size() - begin));
+        return bytes.subspan(begin, std::min({size, kMaxKey, bytes.size() - begin}));
     }
-    static Bytes key_of(const Record& record) {
+    /// What stands in the leaf of the record itself.
+    static Bytes bytes_of(const Record& record) {
         const std::size_t reference = record.external ? storage::ExtentRef::kEncodedSize : 0;
-        return key_of(record.stored.subspan(std::min(reference, record.stored.size())));
+        return record.stored.subspan(std::min(reference, record.stored.size()));
     }
+    static Bytes key_of(const Record& record) { return key_of(bytes_of(record)); }
     /// Whether the bytes begin with a length in its shortest form and a key of that length.
     static bool sound(Bytes bytes) {
         if (bytes.empty()) return false;

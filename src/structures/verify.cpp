@@ -241,8 +241,7 @@ void Entries::check_order(PageId id, const std::byte* leaf, const KeyBounds& bou
     bool sound = Leaf::base(leaf) == 0;
     for (unsigned i = 0; i < Leaf::slots(leaf); ++i) {
         const Record record = Leaf::record(leaf, i);
-        const std::size_t reference = record.external ? storage::ExtentRef::kEncodedSize : 0;
-        if (!KeyedRecord::sound(record.stored.subspan(reference))) out_.fault(id, "a key of impossible length");
+        if (!KeyedRecord::sound(KeyedRecord::bytes_of(record))) out_.fault(id, "a key of impossible length");
         const Bytes key = KeyedRecord::key_of(record);
         sound &= !key_less(key, before);
         before = key;

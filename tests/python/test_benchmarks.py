@@ -192,6 +192,28 @@ def test_a_side_that_does_not_do_the_work_gets_no_numbers(benchmarks, operation)
         workloads.perform({**TASK, "workload": "dict", "side": "liar", "rows": rows})
 
 
+def all_but_the_last(self, keys):
+    return list(self.data[keys[-1]])[:-1]
+
+
+def all_twice(self, keys):
+    return self.data[keys[-1]] * 2
+
+
+@pytest.mark.parametrize("budget", [5, 0])  # all entries, and the first batch of them
+@pytest.mark.parametrize("get_all", [all_but_the_last, all_twice, lambda self, keys: [-1]])
+def test_a_side_that_loses_values_of_a_key_gets_no_numbers(benchmarks, monkeypatch, budget, get_all):
+    compare, workloads = benchmarks("compare"), benchmarks("workloads")
+    monkeypatch.setattr(workloads, "BATCH", 500)
+    honest = compare.adapters("multi dict")["builtin"]
+    compare.register(type("Liar", (honest,), {"side": "liar", "get_all": get_all}))
+    task = {**TASK, "budget": budget, "workload": "multi", "rows": ["multi.getall"]}
+    assert workloads.perform({**task, "side": "builtin"})["reached"] == (1000 if budget else 500)
+    if budget or get_all is not all_but_the_last:  # when only some were stored, nobody knows how many
+        with pytest.raises(AssertionError, match="liar: .* after storing"):
+            workloads.perform({**task, "side": "liar"})
+
+
 def test_percentiles_are_those_of_single_operations(benchmarks):
     percentiles = benchmarks("latency").percentiles
     taken = {time: 1 for time in range(1, 10_001)}

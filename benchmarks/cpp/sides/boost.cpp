@@ -1,5 +1,6 @@
-// boost::unordered_flat_map, which is open addressing with SIMD probing.
+// boost::unordered_flat_map and its set, which are open addressing with SIMD probing.
 #include <boost/unordered/unordered_flat_map.hpp>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <boost/version.hpp>
 
 #include "in_memory.hpp"
@@ -16,9 +17,12 @@ using FlatMap =
 void add_boost(Sides& sides) {
     std::string version = BOOST_LIB_VERSION;
     std::ranges::replace(version, '_', '.');
-    Side side = in_memory_side("boost::unordered_flat_map", std::move(version), "reserve(n)");
-    add_map<FlatMap>(side);
-    sides.push_back(std::move(side));
+    Side map = in_memory_side("boost::unordered_flat_map", version, "reserve(n)");
+    add_map<FlatMap>(map);
+    sides.push_back(std::move(map));
+    Side set = in_memory_side("boost::unordered_flat_set", version, "reserve(n)");
+    add_set<InMemorySet<boost::unordered_flat_set<Members::Key, Hash>>>(set);
+    sides.push_back(std::move(set));
 }
 
 }  // namespace bench

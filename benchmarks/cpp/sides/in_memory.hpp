@@ -37,9 +37,40 @@ public:
     void for_each(Use use) const {
         for (const auto& [key, value] : map_) use(key, value);
     }
+    template <class Use>
+    void range(const Key& key, std::uint64_t count, Use use) const
+        requires requires(Map map) { map.lower_bound(Key{}); }
+    {
+        for (auto at = map_.lower_bound(key); at != map_.end() && count > 0; ++at, --count) use(at->first, at->second);
+    }
 
 private:
     Map map_;
+};
+
+template <class Set>
+class InMemorySet {
+    using Key = Members::Key;
+
+public:
+    explicit InMemorySet(const Settings& settings) {
+        if constexpr (requires { set_.reserve(std::size_t{}); }) set_.reserve(settings.entries);
+    }
+    void set(Key key, Key) { set_.insert(key); }
+    template <class Use>
+    bool get(Key key, Use use) const {
+        const bool found = set_.contains(key);
+        if (found) use(key);
+        return found;
+    }
+    bool erase(Key key) { return set_.erase(key) == 1; }
+    template <class Use>
+    void for_each(Use use) const {
+        for (const Key key : set_) use(key, key);
+    }
+
+private:
+    Set set_;
 };
 
 inline Side in_memory_side(std::string name, std::string version, std::string configuration) {

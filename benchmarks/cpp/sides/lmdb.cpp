@@ -38,6 +38,7 @@ public:
     Database(const Database&) = delete;
     Database& operator=(const Database&) = delete;
     ~Database() {
+        if (cursor_) mdb_cursor_close(cursor_);
         if (transaction_) mdb_txn_abort(transaction_);
         mdb_env_close(environment_);
     }
@@ -63,13 +64,22 @@ public:
     template <class Use>
     void for_each(Use use) {
         start_reading();
-        MDB_cursor* cursor;
-        check(mdb_cursor_open(transaction_, database_, &cursor));
+        read_from(MDB_FIRST, {}, UINT64_MAX, use);
+    }
+    template <class Use>
+    void range(MDB_val key, std::uint64_t count, Use use) {
+        start_reading();
+        read_from(MDB_SET_RANGE, key, count, use);
+    }
+    /// Removes the first key and returns it; valid until the next call.
+    MDB_val take_first() {
+        start_writing();
         MDB_val key, value;
-        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == MDB_SUCCESS) {
-            use(bytes_of(key), bytes_of(value));
-        }
-        mdb_cursor_close(cursor);
+        check(mdb_cursor_get(cursor(), &key, &value, MDB_FIRST));
+        taken_.assign(bytes_of(key));
+        check(mdb_cursor_del(cursor(), 0));
+        finish_batch();
+        return {taken_.size(), taken_.data()};
     }
     void sync() {
         end();
@@ -84,6 +94,7 @@ private:
     }
     void end() {
         if (!transaction_) return;
+        if (cursor_) mdb_cursor_close(std::exchange(cursor_, nullptr));
         check(mdb_txn_commit(std::exchange(transaction_, nullptr)));
     }
     void start_writing() {
@@ -97,10 +108,27 @@ private:
     void finish_batch() {
         if (++pending_ == kBatch) end();
     }
+    /// One for the whole transaction.
+    MDB_cursor* cursor() {
+        if (!cursor_) check(mdb_cursor_open(transaction_, database_, &cursor_));
+        return cursor_;
+    }
+    template <class Use>
+    void read_from(MDB_cursor_op first, MDB_val key, std::uint64_t count, Use use) {
+        MDB_val value;
+        int code = mdb_cursor_get(cursor(), &key, &value, first);
+        for (; code == MDB_SUCCESS && count > 0; --count) {
+            use(bytes_of(key), bytes_of(value));
+            if (count > 1) code = mdb_cursor_get(cursor_, &key, &value, MDB_NEXT);
+        }
+        if (code != MDB_NOTFOUND) check(code);
+    }
 
     MDB_env* environment_ = nullptr;
     MDB_dbi database_ = 0;
     MDB_txn* transaction_ = nullptr;
+    MDB_cursor* cursor_ = nullptr;
+    std::string taken_;
     bool reading_ = false;
     int pending_ = 0;  ///< operations in the transaction
 };
@@ -131,10 +159,27 @@ public:
     void for_each(Use use) {
         database_.for_each(use);
     }
+    template <class Use>
+    void range(const Key& key, std::uint64_t count, Use use) {
+        database_.range(as_val(key), count, use);
+    }
     void sync() { database_.sync(); }
 
 private:
     Database database_;
+};
+
+/// LMDB has no queues; what stands in are numbers as keys of nothing. The first goes.
+class LmdbQueue {
+public:
+    explicit LmdbQueue(const Settings& settings) : numbers_(settings, MDB_INTEGERKEY, sizeof(std::uint64_t)) {}
+
+    void push(std::uint64_t value) { numbers_.put(as_val(value), {}, 0); }
+    std::uint64_t pop() { return from_view<std::uint64_t>(bytes_of(numbers_.take_first())); }
+    void sync() { numbers_.sync(); }
+
+private:
+    Database numbers_;
 };
 
 /// LMDB has no sequences; what stands in is a map from place to value.
@@ -176,10 +221,13 @@ void add_lmdb(Sides& sides) {
     Side side{.name = "LMDB",
               .version = version(),
               .configuration = "writemap, mapasync, transactions of 10,000; integerkey for numbers, append for "
-                               "ascending keys; a list is a map from place to value",
+                               "ascending keys; a list is a map from place to value, a priority queue one whose "
+                               "first key goes",
               .after_kill = "all but the open transaction",
               .after_power_loss = "may be damaged"};
     add_map<Lmdb>(side);
+    add_sorted<Lmdb>(side);
+    add_priority_queue<LmdbQueue>(side);
     add_list<LmdbList>(side);
     sides.push_back(std::move(side));
 }

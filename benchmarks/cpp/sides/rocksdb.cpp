@@ -79,6 +79,15 @@ public:
         }
         check(at->status());
     }
+    template <class Use>
+    void range(const Key& key, std::uint64_t count, Use use) {
+        const auto bytes = ordered(key);
+        const std::unique_ptr<rocksdb::Iterator> at(db_->NewIterator(read_));
+        for (at->Seek(slice(bytes)); at->Valid() && count > 0; at->Next(), --count) {
+            use(at->key().ToStringView(), at->value().ToStringView());
+        }
+        check(at->status());
+    }
     void sync() { check(with_log ? db_->SyncWAL() : db_->Flush(rocksdb::FlushOptions())); }
 
 private:
@@ -110,6 +119,7 @@ void add_rocksdb(Sides& sides) {
                 .after_kill = "every operation that returned",
                 .after_power_loss = "a prefix of the operations, at least up to the last sync"};
     add_map<Logged>(logged);
+    add_sorted<Logged>(logged);
     sides.push_back(std::move(logged));
     Side unlogged{.name = "RocksDB without log",
                   .version = rocksdb::GetRocksVersionAsString(),
@@ -117,6 +127,7 @@ void add_rocksdb(Sides& sides) {
                   .after_kill = "what was flushed last",
                   .after_power_loss = "what was flushed last"};
     add_map<Unlogged>(unlogged);
+    add_sorted<Unlogged>(unlogged);
     sides.push_back(std::move(unlogged));
 }
 

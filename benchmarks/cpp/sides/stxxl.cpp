@@ -1,5 +1,7 @@
 // STXXL's external-memory containers. Their files vanish with the process, so that nothing is ever synced.
 #include <stxxl/map>
+#include <stxxl/priority_queue>
+#include <stxxl/queue>
 #include <stxxl/unordered_map>
 #include <stxxl/vector>
 
@@ -114,6 +116,11 @@ public:
             use(at->first.item, at->second.item);
         }
     }
+    template <class Use>
+    void range(const Key& key, std::uint64_t count, Use use) const {
+        typename Tree::const_iterator at = map_.lower_bound(Boxed<Key>{key});
+        for (; at != map_.end() && count > 0; ++at, --count) use(at->first.item, at->second.item);
+    }
 
 private:
     static constexpr std::size_t kNodeCache = 16 << 20, kEntry = sizeof(std::pair<Key, Value>);
@@ -184,24 +191,77 @@ private:
     Items items_;
 };
 
+/// Its internal memory and the most items it may hold must be known when it is compiled; pools as in its tutorial.
+class PriorityQueue {
+    struct Greater {
+        bool operator()(std::uint64_t a, std::uint64_t b) const { return a > b; }
+        static std::uint64_t min_value() { return std::numeric_limits<std::uint64_t>::max(); }
+    };
+    static constexpr unsigned kMemory = 256 << 20, kThousands = 64 << 10, kPool = 16 << 20;
+    using Queue = stxxl::PRIORITY_QUEUE_GENERATOR<std::uint64_t, Greater, kMemory, kThousands>::result;
+
+public:
+    explicit PriorityQueue(const Settings& settings) : queue_(pool(configured(settings)), kPool / 2) {}
+
+    void push(std::uint64_t value) { queue_.push(value); }
+    std::uint64_t pop() {
+        const std::uint64_t value = queue_.top();
+        queue_.pop();
+        return value;
+    }
+
+private:
+    static std::size_t pool(const Settings&) { return kPool / 2; }
+
+    Queue queue_;
+};
+
+class Queue {
+public:
+    explicit Queue(const Settings& settings) : queue_(disks(configured(settings))) {}
+
+    void push(std::uint64_t value) { queue_.push(value); }
+    std::uint64_t pop() {
+        const std::uint64_t value = queue_.front();
+        queue_.pop();
+        return value;
+    }
+
+private:
+    /// The default: pools for as many blocks as there are disks.
+    static int disks(const Settings&) { return -1; }
+
+    stxxl::queue<std::uint64_t> queue_;
+};
+
 Side stxxl_side(std::string name, std::string configuration) {
     Side side = in_memory_side(std::move(name), stxxl::get_version_string(), std::move(configuration));
-    side.configuration += "; direct I/O, caches of what is stored, at most a quarter of the memory";
+    side.configuration += "; direct I/O";
     return side;
 }
 
 }  // namespace
 
 void add_stxxl(Sides& sides) {
-    Side map = stxxl_side("stxxl::map", "nodes of 16 KiB, leaves of 128 KiB, prefetching");
+    const std::string cached = "; caches of what is stored, at most a quarter of the memory";
+    Side map = stxxl_side("stxxl::map", "nodes of 16 KiB, leaves of 128 KiB, prefetching" + cached);
     add_map<Map>(map);
+    add_sorted<Map>(map);
     sides.push_back(std::move(map));
-    Side table = stxxl_side("stxxl::unordered_map", "buckets and blocks of 4 KiB, insert_oblivious, 16 entries per bucket buffered");
+    Side table = stxxl_side("stxxl::unordered_map",
+                            "buckets and blocks of 4 KiB, insert_oblivious, 16 entries per bucket buffered" + cached);
     add_map<UnorderedMap>(table);
     sides.push_back(std::move(table));
-    Side vector = stxxl_side("stxxl::vector", "blocks of 64 KiB, pages of one block, least recently used");
+    Side vector = stxxl_side("stxxl::vector", "blocks of 64 KiB, pages of one block, least recently used" + cached);
     add_list<Vector>(vector);
+    add_array<Vector>(vector);
     sides.push_back(std::move(vector));
+    Side heap = stxxl_side("stxxl::priority_queue", "256 MiB of internal memory, room for 64 M items, pools of 16 MiB");
+    add_priority_queue<PriorityQueue>(heap);
+    sides.push_back(std::move(heap));
+    Side queue = stxxl_side("stxxl::queue", "defaults");
+    add_deque<Queue>(queue);
+    sides.push_back(std::move(queue));
 }
 
 }  // namespace bench

@@ -89,6 +89,19 @@ public:
         Visitor<Use> visitor(use);
         check(dbm_.ProcessEach(&visitor, false));
     }
+    template <class Use>
+    void range(const Key& key, std::uint64_t count, Use use)
+        requires kOrdered
+    {
+        const auto bytes = stored(key);
+        const std::unique_ptr<tkrzw::DBM::Iterator> at = dbm_.MakeIterator();
+        for (check(at->Jump(as_view(bytes))); count > 0; --count) {
+            const tkrzw::Status status = at->Step(&key_, &value_);
+            if (status == tkrzw::Status::NOT_FOUND_ERROR) return;
+            check(status);
+            use(std::string_view(key_), std::string_view(value_));
+        }
+    }
     void sync() { check(dbm_.Synchronize(true)); }
 
 private:
@@ -101,7 +114,7 @@ private:
     }
 
     Dbm dbm_;
-    std::string value_;
+    std::string key_, value_;
 };
 
 template <class Items>
@@ -126,6 +139,7 @@ void add_tkrzw(Sides& sides) {
               .after_kill = "what was synced, and pages that left the cache since; may be inconsistent",
               .after_power_loss = "may be damaged"};
     add_map<Tree>(tree);
+    add_sorted<Tree>(tree);
     sides.push_back(std::move(tree));
 }
 

@@ -4,6 +4,7 @@
 
 #include "containers/records.hpp"
 #include "damage.hpp"
+#include "pyrsistence/sort_key.hpp"
 #include "pyrsistence/store.hpp"
 #include "storage/reader_table.hpp"
 
@@ -216,6 +217,70 @@ TEST_F(HostileFieldsTest, TheLogIsNotBelieved) {
     refuse("a name longer than a page", {{RecordHeader(Op::create, 1).u8(2), std::string(5000, 'n')}});
     refuse("a type that does not exist", {{RecordHeader(Op::create, 1).u8(9), "x"}, {RecordHeader(Op(16), 1).u48(0), item_}});
     refuse("a container that does not exist", {{RecordHeader(Op(16), 7).u48(0), item_}});
+}
+
+/// An entry of a sorted container which says that its sort key has `size` bytes. What follows are `bytes` times 'k',
+/// then `end`.
+std::string sorted_entry(std::size_t size, std::size_t bytes, const std::string& end) {
+    const char length[] = {static_cast<char>(size | 0x80), static_cast<char>(size >> 7)};
+    return std::string(length, 2) + std::string(bytes, 'k') + end;
+}
+
+/// Sort keys longer than they may be were copied to places that have no room for them: behind the reference to an
+/// extent, into separators.
+TEST_F(HostileFieldsTest, ASortKeyInTheLogIsNoLongerThanItMayBe) {
+    using storage::RecordHeader;
+    const fs::path sorted = dir_ / "sorted";
+    RawSorted(sorted, {.memory_limit = kMemory}).close();
+    const std::string unsound[] = {sorted_entry(1200, 1200, "\x02"), sorted_entry(1400, 2000, ""),
+                                   sorted_entry(16'000, 17'000, ""), sorted_entry(900, 800, ""),
+                                   sorted_entry(5, 5, "\x02"), ""};
+    for (const std::string& entry : unsound) {
+        SCOPED_TRACE(entry.size());
+        const fs::path other = dir_.next();
+        copy_store(sorted, other);
+        append_to_log(other, {{RecordHeader(storage::Op(16), 0), entry}});
+        EXPECT_THROW(RawSorted(other, {.memory_limit = kMemory}), CorruptionError);
+    }
+}
+
+/// The same of those in pages, which are damage of that entry only.
+TEST_F(HostileFieldsTest, ASortKeyInALeafIsNoLongerThanItMayBe) {
+    const fs::path sorted = dir_ / "sorted";
+    const auto entry_of = [](std::string key, std::size_t value) {
+        Buffer identity, bytes;
+        put_text(identity, key, false);
+        put_sorted_entry_key(bytes, identity, {});
+        put_text(bytes, std::string(value, 'v'), false);
+        return std::string(as_text(bytes));
+    };
+    {
+        SortedDict<std::string, std::string> dict(sorted, {.memory_limit = kMemory});
+        dict.insert_or_assign("j", "");
+        for (const char end : {'a', 'b', 'c'}) dict.insert_or_assign(std::string(990, 'k') + end, std::string(300, 'v'));
+    }
+    {
+        ClosedStore closed(sorted);
+        closed.change(closed.map().leaves[0], [](std::byte* leaf) {
+            for (unsigned i = 1; i <= 3; ++i) {  // 1290 bytes in place of 992
+                auto* record = const_cast<std::byte*>(ClosedStore::Leaf::record(leaf, i).stored.data());
+                std::memcpy(record, sorted_entry(1290, 0, "").data(), 2);
+                std::memset(record + 3, 'k', 1288);  // behind the kind of the key
+                record[3 + 1288] = std::byte(i);
+            }
+        });
+    }
+    RawSorted dict(sorted, {.memory_limit = kMemory});
+    EXPECT_GT(dict.verify().fault_count, 0u);
+    for (int i = 0; i < 40; ++i) {
+        const std::string entry = entry_of(std::string(900, 'j') + std::to_string(i), i % 2 == 0 ? 10 : 2000);
+        const SortedEntryView parts = split_sorted_entry(as_bytes(entry));
+        try {
+            dict.set({as_bytes(entry), parts.sort_key, entry.size() - parts.value.size()});
+        } catch (const Error&) {  // its neighbours make no sense
+        }
+    }
+    EXPECT_NO_THROW(dict.erase_slice(0, dict.size() - 2));
 }
 
 /// The extent of a record that had not been synced may be missing, but not take memory for pages that do not exist.
