@@ -1,5 +1,5 @@
-// A map of bytes to bytes in the order of its keys: what SortedDict, SortedSet and PriorityQueue, and their Python
-// counterparts, are made of.
+// A map of bytes to bytes in the order of its keys: what SortedDict, SortedSet, PriorityQueue and MultiDict, and their
+// Python counterparts, are made of.
 //
 // Entries begin with their sort keys (sort_key.hpp). Each operation descends one tree: O(log n) page touches. Ranks
 // are places in the order, from 0; finding an entry by its rank, or the rank of a key, is O(log n) too.
@@ -22,8 +22,19 @@ struct SortedEntry {
     std::size_t key_size;   ///< bytes before the value
 };
 
+/// Places in the order, from `first` to before `end`.
+struct RankRange {
+    std::uint64_t first = 0, end = 0;
+
+    std::uint64_t size() const noexcept { return end - first; }
+    bool empty() const noexcept { return first == end; }
+};
+
 class RawSorted : public Container {
 public:
+    /// Whether a key must be one that Python could compare with those that are there.
+    enum class Keys { any, comparable };
+
     explicit RawSorted(const std::filesystem::path& path, const Options& options = {}, SortedType type = SortedType::dict);
     /// In a store that is open, or in a snapshot of it.
     RawSorted(const Handle& where, std::string_view name, SortedType type = SortedType::dict);
@@ -37,6 +48,8 @@ public:
     std::uint64_t lower_bound(Bytes sort_key) const;
     /// The number of entries whose keys are not greater.
     std::uint64_t upper_bound(Bytes sort_key) const;
+    /// Both at once: where the entries with a key are, or would come. Throws OrderError if the key is not as it must be.
+    RankRange equal_range(Bytes sort_key, Keys keys = Keys::any) const;
 
     /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new. Throws OrderError if
     /// the key cannot be compared with its neighbours; so do the next two.
@@ -63,6 +76,8 @@ public:
 
     /// Copies up to `count` entries (fewer if they are large) from rank `from` on.
     void read(std::uint64_t from, std::size_t count, Chunk& chunk) const;
+    /// The same from behind the entries with a key; of these the first `passed` count, as far as there are.
+    void read_behind(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const;
     /// The same towards smaller keys, from the last whose rank is below `end`.
     void read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const;
 
