@@ -71,6 +71,10 @@ TEST_F(SortedTest, KeysOfOneContainerAreComparable) {
     Buffer existing;
     EXPECT_THROW(sorted.insert(other, existing), OrderError);
     EXPECT_THROW(sorted.require_comparable(as_bytes(number.sort_key)), OrderError);
+    EXPECT_THROW(sorted.equal_range(as_bytes(number.sort_key), RawSorted::Keys::comparable), OrderError);
+    EXPECT_THROW(sorted.equal_range(as_bytes(other.sort_key), RawSorted::Keys::comparable), OrderError);
+    EXPECT_TRUE(sorted.equal_range(as_bytes(other.sort_key)).empty());
+    EXPECT_EQ(sorted.equal_range(as_bytes(small.sort_key), RawSorted::Keys::comparable).size(), 1u);
     sorted.set(fine);
     EXPECT_EQ(sorted.size(), 2u);
     EXPECT_FALSE(sorted.contains(as_bytes(number.sort_key)));
