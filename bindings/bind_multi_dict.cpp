@@ -1,6 +1,4 @@
 // EMMultiDict: a RawSorted whose keys may be equal. What needs no speed of its own is in pyrsistence._sorted.
-#include <deque>
-
 #include "bindings/sorted_parts.hpp"
 #include "pyrsistence/sorted_dict.hpp"
 
@@ -39,33 +37,22 @@ void add_one(const Collection& dict, PyObject* key, PyObject* value) {
     Engine(dict)->push(entry.view());
 }
 
-/// The values under a key; entries are read anew if the store changes meanwhile.
-nb::object values_of(const Collection& dict, PyObject* key) {
+/// The values in a chunk of entries.
+nb::object decode_values(const Collection& dict, const Chunk& chunk) {
     nb::object values = own(PyList_New(0));
-    Buffer sort_key;
-    if (!encode_lookup(key, sort_key)) return values;
-    std::deque<Chunk> chunks;
-    {
-        const Engine engine(dict);
-        for (bool whole = false; !whole;) {
-            chunks.clear();
-            const std::uint64_t version = engine->version();
-            for (RankRange left = engine->equal_range(sort_key); !left.empty();) {
-                Chunk& chunk = chunks.emplace_back();
-                engine->read(left.first, left.size(), chunk);
-                if (chunk.items.empty()) break;
-                left.first += chunk.items.size();
-            }
-            whole = engine->version() == version;
-        }
-    }
-    for (const Chunk& chunk : chunks) {
-        for (std::size_t i = 0; i < chunk.items.size(); ++i) {
-            const nb::object value = own(sorted::decode(dict.serializer(), chunk.entry(i), Part::values));
-            checked(PyList_Append(values.ptr(), value.ptr()));
-        }
+    for (std::size_t i = 0; i < chunk.items.size(); ++i) {
+        const nb::object value = own(sorted::decode(dict.serializer(), chunk.entry(i), Part::values));
+        checked(PyList_Append(values.ptr(), value.ptr()));
     }
     return values;
+}
+
+/// The values under a key.
+nb::object values_of(const Collection& dict, PyObject* key) {
+    Buffer sort_key;
+    Chunk chunk;
+    if (encode_lookup(key, sort_key)) Engine(dict)->read_all(sort_key, chunk);
+    return decode_values(dict, chunk);
 }
 
 // --- slots
@@ -117,11 +104,17 @@ PyObject* count_values(PyObject* self, PyObject* key) {
     return PyLong_FromUnsignedLongLong(Engine(collection_of(self))->equal_range(sort_key).size());
 }
 
+/// Values that cannot be decoded stay, and so do those that others add meanwhile.
 PyObject* popall(PyObject* self, PyObject* key) {
-    const nb::object values = values_of(collection_of(self), key);
+    const Collection& dict = collection_of(self);
     Buffer sort_key;
-    if (encode_lookup(key, sort_key)) Engine(collection_of(self))->erase_all(sort_key);
-    return Py_NewRef(values.ptr());
+    Chunk chunk;
+    if (!encode_lookup(key, sort_key)) return PyList_New(0);
+    for (;; checked(PyErr_CheckSignals())) {
+        Engine(dict)->read_all(sort_key, chunk);
+        nb::object values = decode_values(dict, chunk);
+        if (Engine(dict)->erase_all(sort_key, chunk)) return values.release().ptr();
+    }
 }
 
 /// Removes the first value under the key that is equal to this one; false if there is none.

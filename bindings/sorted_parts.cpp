@@ -141,6 +141,13 @@ void encode_ordered_identity(PyObject* key, Buffer& identity) {
     encode_identity(key, identity);
 }
 
+/// Where a key is, or would come.
+RankRange places_of(PyObject* self, PyObject* key) {
+    Buffer sort_key;
+    encode_sort_key(key, sort_key);
+    return Engine(collection_of(self))->equal_range(sort_key, RawSorted::Keys::comparable);
+}
+
 }  // namespace
 
 void encode_sort_key(PyObject* key, Buffer& sort_key) {
@@ -194,17 +201,9 @@ PyObject* take_at(const Collection& self, Py_ssize_t index, Part part) {
     return nullptr;
 }
 
-PyObject* bisect_left(PyObject* self, PyObject* key) {
-    Buffer sort_key;
-    encode_sort_key(key, sort_key);
-    return PyLong_FromUnsignedLongLong(Engine(collection_of(self))->equal_range(sort_key, RawSorted::Keys::comparable).first);
-}
+PyObject* bisect_left(PyObject* self, PyObject* key) { return PyLong_FromUnsignedLongLong(places_of(self, key).first); }
 
-PyObject* bisect_right(PyObject* self, PyObject* key) {
-    Buffer sort_key;
-    encode_sort_key(key, sort_key);
-    return PyLong_FromUnsignedLongLong(Engine(collection_of(self))->equal_range(sort_key, RawSorted::Keys::comparable).end);
-}
+PyObject* bisect_right(PyObject* self, PyObject* key) { return PyLong_FromUnsignedLongLong(places_of(self, key).end); }
 
 PyObject* index_of(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("index", count, 1, 3);

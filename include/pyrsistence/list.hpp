@@ -47,8 +47,13 @@ struct SortedItem {
 
 /// Whether comparing values calls no function of the caller's.
 template <class T, class Less, class Proj>
-inline constexpr bool kOwnOrder = (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) && std::is_same_v<Proj, std::identity> &&
-                                  (std::is_same_v<Less, std::ranges::less> || std::is_same_v<Less, std::ranges::greater>);
+inline constexpr bool kOwnOrder =
+    (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) && std::is_same_v<Proj, std::identity> &&
+    (std::is_same_v<Less, std::ranges::less> || std::is_same_v<Less, std::ranges::greater>);
+
+/// Orders what a projection makes of values.
+template <class Less, class Proj, class T, class Key = std::invoke_result_t<Proj&, const T&>>
+concept Orders = std::strict_weak_order<Less&, Key, Key>;
 
 [[noreturn]] void throw_changed_while_sorting(const std::string& path);
 
@@ -170,12 +175,12 @@ public:
     void rotate(difference_type steps) { RawList::rotate(steps); }
     /// Atomic. O(n).
     void reverse() { RawList::reverse(); }
-    /// Sorts by std::invoke(less, std::invoke(proj, a), std::invoke(proj, b)), stably, in bounded memory: what it does not
-    /// hold goes to a temporary file in the list's directory. The default limit is that of the store. Atomic: an exception of
+    /// Sorts by std::invoke(less, std::invoke(proj, a), std::invoke(proj, b)), stably, in bounded memory, by default in
+    /// as much as the store may use; the rest goes to a temporary file in the list's directory. Atomic: an exception of
     /// less or proj leaves the list as it was. Throws Error, and sorts nothing, if the list is changed meanwhile.
     /// O(n log n) comparisons; moves the blocks of the items once or twice more than ExternalSorter.
     template <class Less = std::ranges::less, class Proj = std::identity>
-        requires std::movable<T> && std::strict_weak_order<Less&, std::invoke_result_t<Proj&, const T&>, std::invoke_result_t<Proj&, const T&>>
+        requires std::movable<T> && detail::Orders<Less, Proj, T>
     void sort(Less less = {}, Proj proj = {}, ExternalOptions options = {}) {
         (void)writable_store();
         if (options.directory.empty()) options.directory = path();
@@ -216,7 +221,9 @@ private:
     bool sort_as(Less& less, Proj& proj, const ExternalOptions& options) {
         using Element = typename Form::Element;
         constexpr std::size_t kTogether = 1024;
-        const auto key = [&proj](const Element& element) -> decltype(auto) { return std::invoke(proj, Form::value(element)); };
+        const auto key = [&proj](const Element& element) -> decltype(auto) {
+            return std::invoke(proj, Form::value(element));
+        };
         ExternalSorter<Element, std::reference_wrapper<Less>, decltype(key)> sorter(options, std::ref(less), key);
         Fingerprint before(version());
         Chunk chunk;

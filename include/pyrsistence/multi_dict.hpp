@@ -1,5 +1,5 @@
-// MultiDict<K, V>: a map with any number of values under each key in a directory on disk, in the order of its keys; what
-// Python's EMMultiDict writes, this reads, and the reverse, as long as Codec<K> and Codec<V> know the types.
+// MultiDict<K, V>: a map with any number of values under each key in a directory on disk, in the order of its keys;
+// what Python's EMMultiDict writes, this reads, and the reverse, as long as Codec<K> and Codec<V> know the types.
 //
 // Thread safety: as of a Handle. An iterator belongs to one thread and must not outlive its MultiDict; others may
 // change the dict meanwhile.
@@ -39,7 +39,8 @@ public:
     using value_iterator = detail::SortedIterator<V, &MultiDict::decode_value>;
 
     /// Opens or creates the store in directory `path`.
-    explicit MultiDict(const std::filesystem::path& path, const Options& options = {}) : Entries(path, options, SortedType::multi_dict) {}
+    explicit MultiDict(const std::filesystem::path& path, const Options& options = {})
+        : Entries(path, options, SortedType::multi_dict) {}
     /// Opens or creates it in a store that is open; opens it in a snapshot.
     MultiDict(const Handle& where, std::string_view name) : Entries(where, name, SortedType::multi_dict) {}
     /// As it is now, for reading: whatever happens to the store, it stays so. O(1).
@@ -72,7 +73,9 @@ public:
     /// The number of values that a key has.
     size_type count(KeyParameter key) const { return RawSorted::equal_range(SortKey(key)).size(); }
     /// The values of a key, an input range that is read ahead in growing steps. Plus O(values).
-    auto getall(KeyParameter key) const { return std::ranges::subrange(value_iterator(*this, SortKey(key)), value_iterator()); }
+    auto getall(KeyParameter key) const {
+        return std::ranges::subrange(value_iterator(*this, SortKey(key)), value_iterator());
+    }
     /// The number of values with smaller keys.
     using Entries::rank;
     /// The key and value at a place in the order. Throws std::out_of_range if there is none.
@@ -95,11 +98,24 @@ public:
         requires std::equality_comparable<V>
     {
         const auto container = [this] { return static_cast<RawSorted*>(this); };
-        return detail::erase_first_match(container, SortKey(key), [&](Bytes entry) { return decode_value(entry) == value; });
+        const auto matches = [&value](Bytes entry) { return decode_value(entry) == value; };
+        return detail::erase_first_match(container, SortKey(key), matches);
+    }
+    /// Removes a key and returns its values, none if it has none. Atomic. Plus O(values of the key).
+    std::vector<V> popall(KeyParameter key) {
+        const SortKey sort_key(key);
+        for (Chunk chunk;;) {
+            RawSorted::read_all(sort_key, chunk);
+            std::vector<V> values;
+            for (std::size_t i = 0; i < chunk.items.size(); ++i) values.push_back(decode_value(chunk.entry(i)));
+            // False if another thread has changed them meanwhile.
+            if (RawSorted::erase_all(sort_key, chunk)) return values;
+        }
     }
     /// Removes a key with all its values, as one atomic operation; returns their number. Plus O(pages).
     size_type erase(KeyParameter key) { return RawSorted::erase_all(SortKey(key)); }
-    /// Removes the keys from `low` on and below `high`, as one atomic operation; returns the number of their values. Plus O(pages).
+    /// Removes the keys from `low` on and below `high`, as one atomic operation; returns the number of their values.
+    /// Plus O(pages).
     using Entries::erase_range;
     /// Atomic.
     using Entries::clear;
@@ -117,7 +133,9 @@ public:
     /// From the first key above this one on.
     using Entries::upper_bound;
     /// The key with each of its values, an input range.
-    auto equal_range(KeyParameter key) const { return std::ranges::subrange(iterator(*this, SortKey(key)), iterator()); }
+    auto equal_range(KeyParameter key) const {
+        return std::ranges::subrange(iterator(*this, SortKey(key)), iterator());
+    }
 };
 
 }  // namespace pyrsistence

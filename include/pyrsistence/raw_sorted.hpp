@@ -48,7 +48,8 @@ public:
     std::uint64_t lower_bound(Bytes sort_key) const;
     /// The number of entries whose keys are not greater.
     std::uint64_t upper_bound(Bytes sort_key) const;
-    /// Both at once: where the entries with a key are, or would come. Throws OrderError if the key is not as it must be.
+    /// Both at once: where the entries with a key are, or would come. Throws OrderError if a key must be comparable and
+    /// is not.
     RankRange equal_range(Bytes sort_key, Keys keys = Keys::any) const;
 
     /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new. Throws OrderError if
@@ -66,6 +67,8 @@ public:
     bool erase_at(std::uint64_t rank, Bytes entry);
     /// Removes all entries with this key and returns their number. Atomic.
     std::uint64_t erase_all(Bytes sort_key);
+    /// The same, but only if they still are those that read_all() copied. Atomic.
+    bool erase_all(Bytes sort_key, const Chunk& expected);
     /// Removes `count` entries from rank `first` on, as far as there are. Atomic.
     void erase_slice(std::uint64_t first, std::uint64_t count);
     /// Removes the first entry and inserts another, behind its equals; copies the one removed. False, and nothing
@@ -78,7 +81,9 @@ public:
     void read(std::uint64_t from, std::size_t count, Chunk& chunk) const;
     /// The same from behind the entries with a key; of these the first `passed` count, as far as there are.
     void read_behind(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const;
-    /// The same towards smaller keys, from the last whose rank is below `end`.
+    /// Copies all entries with a key, however many there are.
+    void read_all(Bytes sort_key, Chunk& chunk) const;
+    /// As read() towards smaller keys, from the last whose rank is below `end`.
     void read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const;
 
     /// OrderError if Python could not compare this key with one that is there.

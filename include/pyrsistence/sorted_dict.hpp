@@ -80,7 +80,8 @@ std::optional<Value> take_entry(RawSorted& container, std::uint64_t rank) {
 }
 
 /// Removes the first entry with a key of which matches(entry) is true; false if there is none. `container()` points to
-/// the container, and is called anew for each step: what it returns is not held while `matches` runs, which may do anything.
+/// the container, and is called anew for each step: what it returns is not held while `matches` runs, which may do
+/// anything.
 template <class Access, class Matches>
 bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
     constexpr std::uint64_t kTogether = 1024;
@@ -105,8 +106,8 @@ bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
 }
 
 /// An input iterator over a sorted container; copies share one position. It holds no page, and reads ahead in growing
-/// steps. When the container has changed it finds its place again by the key it is at; of several equal keys it passes over
-/// as many as it has met. `decode` makes a value of an entry.
+/// steps. When the container has changed it finds its place again by the key it is at; of several equal keys it passes
+/// over as many as it has met. `decode` makes a value of an entry.
 template <class Value, Value (*decode)(Bytes entry)>
 class SortedIterator {
 public:
@@ -119,7 +120,10 @@ public:
 
     SortedIterator() = default;
     /// From a rank on, which is that of the first of several equal keys.
-    SortedIterator(const RawSorted& container, std::uint64_t from) : cursor_(std::make_shared<Cursor>(container, from)) { ++*this; }
+    SortedIterator(const RawSorted& container, std::uint64_t from)
+        : cursor_(std::make_shared<Cursor>(container, from)) {
+        ++*this;
+    }
     /// Over the entries with a key.
     SortedIterator(const RawSorted& container, Bytes sort_key)
         : cursor_(std::make_shared<Cursor>(container, container.lower_bound(sort_key))) {

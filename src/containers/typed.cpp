@@ -20,7 +20,8 @@ void throw_no_such_key(const char* operation, const std::string& path) {
 }
 
 void throw_changed_while_sorting(const std::string& path) {
-    throw Error(path + ": the list was changed while it was being sorted, and has not been sorted; sort it again, or within a transaction");
+    throw Error(path + ": the list was changed while it was being sorted, and has not been sorted; sort it again, or "
+                "within a transaction");
 }
 
 void throw_no_such_index(std::uint64_t index, std::uint64_t size, const std::string& path) {

@@ -258,7 +258,8 @@ typename BasicTree<Node>::Equals BasicTree<Node>::equal_range(Bytes key) const
     if (first.slot == Leaf::slots(spine_.leaf(path.leaf)) && spine_.next_leaf(path)) first = first_in_leaf(path, key);
     if (!first.found) return {first, first.rank};
     const std::byte* leaf = spine_.leaf(path.leaf);
-    const unsigned end = count_below<true>(Leaf::slots(leaf), key, [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); });
+    const auto key_at = [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); };
+    const unsigned end = count_below<true>(Leaf::slots(leaf), key, key_at);
     return {first, end < Leaf::slots(leaf) ? first.rank + end - first.slot : upper_bound(key)};
 }
 

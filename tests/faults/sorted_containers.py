@@ -175,4 +175,18 @@ FAULTS = [
         instead="        changed = !as_found && version == 0;\n",
         tests=["TypedSortedTest.DiscardingFindsItsKeyAgain"],
     ),
+    dict(
+        name="all values of a key go, whatever they have become",
+        file=SORTED,
+        text="    if (writable_store().version() == expected.version) {",
+        instead="    if (count == expected.items.size()) {",
+        tests=["SortedTest.EqualKeysGoTogetherIfTheyAreAsTheyWere"],
+    ),
+    dict(
+        name="values that are added while those of their key are popped are lost",
+        file="bindings/bind_multi_dict.cpp",
+        text="        if (Engine(dict)->erase_all(sort_key, chunk)) return values.release().ptr();\n",
+        instead="        Engine(dict)->erase_all(sort_key);\n        return values.release().ptr();\n",
+        tests=["tests/python/test_threads.py::test_a_value_that_is_added_while_others_are_popped_is_not_lost"],
+    ),
 ]

@@ -1,5 +1,5 @@
-// List<T>::sort beside std::stable_sort, under memory limits that force several levels, and what it leaves of a list that
-// cannot be sorted.
+// List<T>::sort beside std::stable_sort, under memory limits that force several levels, and what it leaves of a list
+// that cannot be sorted.
 #include <algorithm>
 #include <set>
 
@@ -78,7 +78,8 @@ TEST_F(ListSortTest, SortsAsStableSort) {
             expect_sorted(some, std::ranges::less{}, std::identity{}, memory);
             expect_sorted(some, std::less<>{}, [](std::int64_t n) { return n / 100; }, memory);
             expect_sorted(texts, std::ranges::greater{}, std::identity{}, memory);
-            expect_sorted(texts, [&](std::size_t a, std::size_t b) { return a % memory > b % memory; }, &std::string::size, memory);
+            const auto by_rest = [&](std::size_t a, std::size_t b) { return a % memory > b % memory; };
+            expect_sorted(texts, by_rest, &std::string::size, memory);
             expect_sorted(calls, std::ranges::less{}, &Call::target, memory);
         }
     }

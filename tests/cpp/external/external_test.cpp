@@ -117,7 +117,8 @@ TEST_F(ExternalTest, AllComparisonsAtOnce) {
             std::vector<Edge> expected = edges(count, 50, count);
             bool over = false, late = false;
             const auto less = [&](std::uint64_t a, std::uint64_t b) { return late |= over, a < b; };
-            ExternalSorter<Edge, std::reference_wrapper<decltype(less)>, std::uint64_t Edge::*> sorter(options(memory), std::ref(less), &Edge::target);
+            using Sorter = ExternalSorter<Edge, std::reference_wrapper<decltype(less)>, std::uint64_t Edge::*>;
+            Sorter sorter(options(memory), std::ref(less), &Edge::target);
             for (const Edge& edge : expected) sorter.push(edge);
             auto sorted = sorter.finish(Comparisons::at_once);
             over = true;
