@@ -1,7 +1,6 @@
 // EMMultiDict: a RawSorted whose keys may be equal. What needs no speed of its own is in pyrsistence._sorted.
-#include <deque>
-
 #include "bindings/sorted_parts.hpp"
+#include "pyrsistence/sorted_dict.hpp"
 
 namespace pyrsistence::bindings {
 
@@ -21,11 +20,6 @@ LazyAttribute describe{"pyrsistence._sorted", "describe"};
 LazyAttribute to_pair{"pyrsistence._mapping", "pair"};
 LazyAttribute assign{"pyrsistence._sorted", "assign_all"};
 
-/// The ranks of the values under one key.
-struct Range {
-    std::uint64_t first = 0, end = 0;
-};
-
 /// False if there can be no such key.
 bool encode_lookup(PyObject* key, Buffer& sort_key) {
     try {
@@ -36,10 +30,6 @@ bool encode_lookup(PyObject* key, Buffer& sort_key) {
     }
 }
 
-Range range_of(const Engine& engine, const Buffer& sort_key) {
-    return {engine->lower_bound(sort_key), engine->upper_bound(sort_key)};
-}
-
 void add_one(const Collection& dict, PyObject* key, PyObject* value) {
     Entry entry;
     entry.encode_key(dict.serializer(), key);
@@ -47,33 +37,22 @@ void add_one(const Collection& dict, PyObject* key, PyObject* value) {
     Engine(dict)->push(entry.view());
 }
 
-/// The values under a key; entries are read anew if the store changes meanwhile.
-nb::object values_of(const Collection& dict, PyObject* key) {
+/// The values in a chunk of entries.
+nb::object decode_values(const Collection& dict, const Chunk& chunk) {
     nb::object values = own(PyList_New(0));
-    Buffer sort_key;
-    if (!encode_lookup(key, sort_key)) return values;
-    std::deque<Chunk> chunks;
-    {
-        const Engine engine(dict);
-        for (bool whole = false; !whole;) {
-            chunks.clear();
-            whole = true;
-            const std::uint64_t version = engine->version();
-            for (Range range = range_of(engine, sort_key); range.first < range.end && whole;) {
-                Chunk& chunk = chunks.emplace_back();
-                engine->read(range.first, range.end - range.first, chunk);
-                range.first += chunk.items.size();
-                whole = chunk.version == version && !chunk.items.empty();
-            }
-        }
-    }
-    for (const Chunk& chunk : chunks) {
-        for (std::size_t i = 0; i < chunk.items.size(); ++i) {
-            const nb::object value = own(sorted::decode(dict.serializer(), chunk.entry(i), Part::values));
-            checked(PyList_Append(values.ptr(), value.ptr()));
-        }
+    for (std::size_t i = 0; i < chunk.items.size(); ++i) {
+        const nb::object value = own(sorted::decode(dict.serializer(), chunk.entry(i), Part::values));
+        checked(PyList_Append(values.ptr(), value.ptr()));
     }
     return values;
+}
+
+/// The values under a key.
+nb::object values_of(const Collection& dict, PyObject* key) {
+    Buffer sort_key;
+    Chunk chunk;
+    if (encode_lookup(key, sort_key)) Engine(dict)->read_all(sort_key, chunk);
+    return decode_values(dict, chunk);
 }
 
 // --- slots
@@ -122,15 +101,20 @@ PyObject* getall(PyObject* self, PyObject* key) { return values_of(collection_of
 PyObject* count_values(PyObject* self, PyObject* key) {
     Buffer sort_key;
     if (!encode_lookup(key, sort_key)) return PyLong_FromLong(0);
-    const Range range = range_of(Engine(collection_of(self)), sort_key);
-    return PyLong_FromUnsignedLongLong(range.end - std::min(range.first, range.end));
+    return PyLong_FromUnsignedLongLong(Engine(collection_of(self))->equal_range(sort_key).size());
 }
 
+/// Values that cannot be decoded stay, and so do those that others add meanwhile.
 PyObject* popall(PyObject* self, PyObject* key) {
-    const nb::object values = values_of(collection_of(self), key);
+    const Collection& dict = collection_of(self);
     Buffer sort_key;
-    if (encode_lookup(key, sort_key)) Engine(collection_of(self))->erase_all(sort_key);
-    return Py_NewRef(values.ptr());
+    Chunk chunk;
+    if (!encode_lookup(key, sort_key)) return PyList_New(0);
+    for (;; checked(PyErr_CheckSignals())) {
+        Engine(dict)->read_all(sort_key, chunk);
+        nb::object values = decode_values(dict, chunk);
+        if (Engine(dict)->erase_all(sort_key, chunk)) return values.release().ptr();
+    }
 }
 
 /// Removes the first value under the key that is equal to this one; false if there is none.
@@ -138,23 +122,10 @@ bool remove_value(PyObject* self, PyObject* key, PyObject* value) {
     const Collection& dict = collection_of(self);
     Buffer sort_key;
     if (!encode_lookup(key, sort_key)) return false;
-    Chunk chunk;
-    Range range;
-    {
-        const Engine engine(dict);
-        range = range_of(engine, sort_key);
-    }
-    while (range.first < range.end) {
-        Engine(dict)->read(range.first, range.end - range.first, chunk);
-        if (chunk.items.empty()) return false;
-        for (std::size_t i = 0; i < chunk.items.size(); ++i, ++range.first) {
-            const nb::object found = own(sorted::decode(dict.serializer(), chunk.entry(i), Part::values));
-            if (checked(PyObject_RichCompareBool(found.ptr(), value, Py_EQ)) == 0) continue;
-            if (Engine(dict)->erase_at(range.first, chunk.entry(i))) return true;
-            return remove_value(self, key, value);  // somebody changed the dict meanwhile
-        }
-    }
-    return false;
+    return detail::erase_first_match([&dict] { return Engine(dict); }, sort_key, [&](Bytes entry) {
+        const nb::object found = own(sorted::decode(dict.serializer(), entry, Part::values));
+        return checked(PyObject_RichCompareBool(found.ptr(), value, Py_EQ)) != 0;
+    });
 }
 
 PyObject* discard(PyObject* self, PyObject* const* args, Py_ssize_t count) {

@@ -141,6 +141,13 @@ void encode_ordered_identity(PyObject* key, Buffer& identity) {
     encode_identity(key, identity);
 }
 
+/// Where a key is, or would come.
+RankRange places_of(PyObject* self, PyObject* key) {
+    Buffer sort_key;
+    encode_sort_key(key, sort_key);
+    return Engine(collection_of(self))->equal_range(sort_key, RawSorted::Keys::comparable);
+}
+
 }  // namespace
 
 void encode_sort_key(PyObject* key, Buffer& sort_key) {
@@ -194,37 +201,24 @@ PyObject* take_at(const Collection& self, Py_ssize_t index, Part part) {
     return nullptr;
 }
 
-PyObject* bisect_left(PyObject* self, PyObject* key) {
-    Buffer sort_key;
-    encode_sort_key(key, sort_key);
-    const Engine engine(collection_of(self));
-    engine->require_comparable(sort_key);
-    return PyLong_FromUnsignedLongLong(engine->lower_bound(sort_key));
-}
+PyObject* bisect_left(PyObject* self, PyObject* key) { return PyLong_FromUnsignedLongLong(places_of(self, key).first); }
 
-PyObject* bisect_right(PyObject* self, PyObject* key) {
-    Buffer sort_key;
-    encode_sort_key(key, sort_key);
-    const Engine engine(collection_of(self));
-    engine->require_comparable(sort_key);
-    return PyLong_FromUnsignedLongLong(engine->upper_bound(sort_key));
-}
+PyObject* bisect_right(PyObject* self, PyObject* key) { return PyLong_FromUnsignedLongLong(places_of(self, key).end); }
 
 PyObject* index_of(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     expect_arguments("index", count, 1, 3);
     Buffer sort_key;
     encode_sort_key(args[0], sort_key);
-    std::uint64_t rank, size;
-    bool found;
+    std::uint64_t size;
+    RankRange found;
     {
         const Engine engine(collection_of(self));
         size = engine->size();
-        found = engine->contains(sort_key);
-        rank = engine->lower_bound(sort_key);
+        found = engine->equal_range(sort_key);
     }
     const std::uint64_t start = count > 1 && args[1] != Py_None ? clamped(args[1], size) : 0;
     const std::uint64_t stop = count > 2 && args[2] != Py_None ? clamped(args[2], size) : size;
-    if (found && rank >= start && rank < stop) return PyLong_FromUnsignedLongLong(rank);
+    if (!found.empty() && found.first >= start && found.first < stop) return PyLong_FromUnsignedLongLong(found.first);
     PyErr_Format(PyExc_ValueError, "%R is not in there", args[0]);
     return nullptr;
 }

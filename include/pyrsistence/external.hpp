@@ -156,17 +156,48 @@ Run write_run(Scratch& scratch, std::span<const T> items) {
     return writer.finish();
 }
 
+/// A function that can be assigned, as a range must be that is moved into a view; those with captures cannot.
+template <class Function>
+class Assignable {
+public:
+    explicit(false) Assignable(Function function) : function_(std::move(function)) {}
+    Assignable(const Assignable&) = default;
+    Assignable(Assignable&&) = default;
+    Assignable& operator=(Assignable&& other) noexcept {
+        if constexpr (std::is_move_assignable_v<Function>) {
+            function_ = std::move(other.function_);
+        } else if (this != &other) {
+            static_assert(std::is_nothrow_move_constructible_v<Function>);
+            std::destroy_at(&function_);
+            std::construct_at(&function_, std::move(other.function_));
+        }
+        return *this;
+    }
+
+    template <class... Args>
+    decltype(auto) operator()(Args&&... args) {
+        return std::invoke(function_, std::forward<Args>(args)...);
+    }
+
+private:
+    [[no_unique_address]] Function function_;
+};
+
 template <class Less, class Proj>
 struct ProjectedLess {
     template <class A, class B>
     bool operator()(A&& a, B&& b) {
-        return std::invoke(less, std::invoke(proj, a.front()), std::invoke(proj, b.front()));
+        return less(proj(a.front()), proj(b.front()));
     }
-    [[no_unique_address]] Less less;
-    [[no_unique_address]] Proj proj;
+    [[no_unique_address]] Assignable<Less> less;
+    [[no_unique_address]] Assignable<Proj> proj;
 };
 
 }  // namespace detail
+
+/// When an ExternalSorter makes its last comparisons: while its result is read, or before, so that reading it calls no
+/// function of the caller's. That takes another pass over what did not fit into memory.
+enum class Comparisons { lazily, at_once };
 
 template <Spillable T, class Less, class Proj>
 class ExternalSorter;
@@ -233,7 +264,7 @@ public:
     std::uint64_t size() const noexcept { return count_; }
 
     /// The items in order. The sorter is empty afterwards, and can be used again.
-    Sorted<T, Less, Proj> finish() {
+    Sorted<T, Less, Proj> finish(Comparisons when = Comparisons::lazily) {
         if (runs_.empty()) {
             sort_load();
             clear();
@@ -242,6 +273,10 @@ public:
         spill();
         load_ = {};
         detail::merge_down(runs_, plan_, [this](std::vector<detail::Run> runs) { return merge_to_run(std::move(runs)); });
+        if (when == Comparisons::at_once && runs_.size() > 1) {
+            detail::Run merged = merge_to_run(std::exchange(runs_, {}));
+            runs_.push_back(std::move(merged));
+        }
         auto merge = merge_of(std::exchange(runs_, {}));
         return Sorted<T, Less, Proj>(std::move(scratch_), std::move(merge), clear());
     }
@@ -411,11 +446,11 @@ private:
     void find_following() {
         if (!item_) return;
         do read();
-        while (following_ && std::invoke(equal_, std::as_const(*item_), std::as_const(*following_)));
+        while (following_ && equal_(std::as_const(*item_), std::as_const(*following_)));
     }
 
     View view_;
-    [[no_unique_address]] Equal equal_;
+    [[no_unique_address]] detail::Assignable<Equal> equal_;
     std::optional<std::ranges::iterator_t<View>> at_;
     std::optional<value_type> item_, following_;
 };
@@ -470,14 +505,14 @@ public:
 
 private:
     bool at_end() { return *at_ == std::ranges::end(view_); }
-    bool at_end_of_group() { return at_end() || !(std::invoke(proj_, **at_) == *key_); }
+    bool at_end_of_group() { return at_end() || !(proj_(**at_) == *key_); }
     void open() {
         key_.reset();
-        if (!at_end()) key_.emplace(std::invoke(proj_, **at_));
+        if (!at_end()) key_.emplace(proj_(**at_));
     }
 
     View view_;
-    [[no_unique_address]] Proj proj_;
+    [[no_unique_address]] detail::Assignable<Proj> proj_;
     std::optional<std::ranges::iterator_t<View>> at_;
     std::optional<Key> key_;
 };

@@ -11,10 +11,53 @@
 #include <iterator>
 #include <ranges>
 
+#include "pyrsistence/external.hpp"
 #include "pyrsistence/raw_list.hpp"
-#include "pyrsistence/typed.hpp"
 
 namespace pyrsistence {
+
+namespace detail {
+
+/// An item while its list is sorted: the value, which when encoded gives the item back.
+template <Storable T>
+struct SortedValue {
+    using Element = T;
+
+    /// Nothing if it does not, since Python has written it in another way: a set, or 1 where C++ has 1.0.
+    static std::optional<T> make(Bytes item) {
+        T value = decode_item<T>(item);
+        Buffer again;
+        Codec<T>::encode(again, value);
+        if (as_text(again) != as_text(item)) return std::nullopt;
+        return value;
+    }
+    static const T& value(const T& element) { return element; }
+    static void put(Buffer& item, const T& element) { Codec<T>::encode(item, element); }
+};
+
+/// The value, and the item as it was.
+template <Storable T>
+struct SortedItem {
+    using Element = std::pair<T, std::vector<std::byte>>;
+
+    static std::optional<Element> make(Bytes item) { return Element(decode_item<T>(item), {item.begin(), item.end()}); }
+    static const T& value(const Element& element) { return element.first; }
+    static void put(Buffer& item, const Element& element) { item.append(element.second); }
+};
+
+/// Whether comparing values calls no function of the caller's.
+template <class T, class Less, class Proj>
+inline constexpr bool kOwnOrder =
+    (std::is_arithmetic_v<T> || std::is_same_v<T, std::string>) && std::is_same_v<Proj, std::identity> &&
+    (std::is_same_v<Less, std::ranges::less> || std::is_same_v<Less, std::ranges::greater>);
+
+/// Orders what a projection makes of values.
+template <class Less, class Proj, class T, class Key = std::invoke_result_t<Proj&, const T&>>
+concept Orders = std::strict_weak_order<Less&, Key, Key>;
+
+[[noreturn]] void throw_changed_while_sorting(const std::string& path);
+
+}  // namespace detail
 
 /// Places are counted from 0. Each read decodes a fresh copy; to change an item in place use edit().
 /// Everything that decodes throws FormatError if the stored type is another, and CorruptionError;
@@ -132,6 +175,18 @@ public:
     void rotate(difference_type steps) { RawList::rotate(steps); }
     /// Atomic. O(n).
     void reverse() { RawList::reverse(); }
+    /// Sorts by std::invoke(less, std::invoke(proj, a), std::invoke(proj, b)), stably, in bounded memory, by default in
+    /// as much as the store may use; the rest goes to a temporary file in the list's directory. Atomic: an exception of
+    /// less or proj leaves the list as it was. Throws Error, and sorts nothing, if the list is changed meanwhile.
+    /// O(n log n) comparisons; moves the blocks of the items once or twice more than ExternalSorter.
+    template <class Less = std::ranges::less, class Proj = std::identity>
+        requires std::movable<T> && detail::Orders<Less, Proj, T>
+    void sort(Less less = {}, Proj proj = {}, ExternalOptions options = {}) {
+        (void)writable_store();
+        if (options.directory.empty()) options.directory = path();
+        if (options.memory_limit == 0) options.memory_limit = info().memory_limit;
+        if (!sort_as<detail::SortedValue<T>>(less, proj, options)) sort_as<detail::SortedItem<T>>(less, proj, options);
+    }
     /// Calls change(T&) with a copy of the item and stores it, unless change throws.
     template <std::invocable<T&> Change>
     void edit(size_type index, Change&& change) {
@@ -158,6 +213,43 @@ protected:
 
     [[noreturn]] void throw_no_item(size_type index) const {
         detail::throw_no_such_index(index, size(), path().string());
+    }
+
+private:
+    /// False, and nothing has happened, if an item has not this form.
+    template <class Form, class Less, class Proj>
+    bool sort_as(Less& less, Proj& proj, const ExternalOptions& options) {
+        using Element = typename Form::Element;
+        constexpr std::size_t kTogether = 1024;
+        const auto key = [&proj](const Element& element) -> decltype(auto) {
+            return std::invoke(proj, Form::value(element));
+        };
+        ExternalSorter<Element, std::reference_wrapper<Less>, decltype(key)> sorter(options, std::ref(less), key);
+        Fingerprint before(version());
+        Chunk chunk;
+        for (size_type left = size(), at = 0; left > 0; at += chunk.items.size(), left -= chunk.items.size()) {
+            RawList::read(at, std::min(left, kTogether), chunk);
+            if (chunk.items.empty()) break;
+            for (std::size_t i = 0; i < chunk.items.size(); ++i) {
+                before.add(chunk.entry(i));
+                std::optional<Element> element = Form::make(chunk.entry(i));
+                if (!element) return false;
+                sorter.push(std::move(*element));
+            }
+        }
+        // No function of the caller's runs under the store's lock.
+        auto sorted = sorter.finish(detail::kOwnOrder<T, Less, Proj> ? Comparisons::lazily : Comparisons::at_once);
+        Buffer item;
+        const bool as_before = RawList::rearrange(before, [&](Bytes& next) {
+            if (sorted.done()) return false;
+            item.clear();
+            Form::put(item, sorted.front());
+            next = item;
+            sorted.pop();
+            return true;
+        });
+        if (!as_before) detail::throw_changed_while_sorting(path().string());
+        return true;
     }
 };
 

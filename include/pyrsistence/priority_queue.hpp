@@ -104,9 +104,11 @@ public:
     /// Atomic.
     void clear() { RawSorted::clear(); }
 
-    // ---- Iteration over pairs of priority and item, in the order in which they will go. The queue must not change meanwhile.
+    // ---- Iteration over pairs of priority and item, in the order in which they will go ----
+    // Changing the queue meanwhile is allowed: of the items with the present priority as many are passed over as were
+    // visited, and what comes behind them is as it is then.
 
-    iterator begin() const { return iterator(*this, 0, true); }
+    iterator begin() const { return iterator(*this, 0); }
     iterator end() const { return iterator(); }
 };
 

@@ -10,6 +10,7 @@
 #include "pyrsistence/error.hpp"
 #include "pyrsistence/external.hpp"
 #include "pyrsistence/list.hpp"
+#include "pyrsistence/multi_dict.hpp"
 #include "pyrsistence/priority_queue.hpp"
 #include "pyrsistence/set.hpp"
 #include "pyrsistence/sorted_dict.hpp"

@@ -1,5 +1,5 @@
-// A map of bytes to bytes in the order of its keys: what SortedDict, SortedSet and PriorityQueue, and their Python
-// counterparts, are made of.
+// A map of bytes to bytes in the order of its keys: what SortedDict, SortedSet, PriorityQueue and MultiDict, and their
+// Python counterparts, are made of.
 //
 // Entries begin with their sort keys (sort_key.hpp). Each operation descends one tree: O(log n) page touches. Ranks
 // are places in the order, from 0; finding an entry by its rank, or the rank of a key, is O(log n) too.
@@ -22,8 +22,19 @@ struct SortedEntry {
     std::size_t key_size;   ///< bytes before the value
 };
 
+/// Places in the order, from `first` to before `end`.
+struct RankRange {
+    std::uint64_t first = 0, end = 0;
+
+    std::uint64_t size() const noexcept { return end - first; }
+    bool empty() const noexcept { return first == end; }
+};
+
 class RawSorted : public Container {
 public:
+    /// Whether a key must be one that Python could compare with those that are there.
+    enum class Keys { any, comparable };
+
     explicit RawSorted(const std::filesystem::path& path, const Options& options = {}, SortedType type = SortedType::dict);
     /// In a store that is open, or in a snapshot of it.
     RawSorted(const Handle& where, std::string_view name, SortedType type = SortedType::dict);
@@ -37,6 +48,9 @@ public:
     std::uint64_t lower_bound(Bytes sort_key) const;
     /// The number of entries whose keys are not greater.
     std::uint64_t upper_bound(Bytes sort_key) const;
+    /// Both at once: where the entries with a key are, or would come. Throws OrderError if a key must be comparable and
+    /// is not.
+    RankRange equal_range(Bytes sort_key, Keys keys = Keys::any) const;
 
     /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new. Throws OrderError if
     /// the key cannot be compared with its neighbours; so do the next two.
@@ -53,6 +67,8 @@ public:
     bool erase_at(std::uint64_t rank, Bytes entry);
     /// Removes all entries with this key and returns their number. Atomic.
     std::uint64_t erase_all(Bytes sort_key);
+    /// The same, but only if they still are those that read_all() copied. Atomic.
+    bool erase_all(Bytes sort_key, const Chunk& expected);
     /// Removes `count` entries from rank `first` on, as far as there are. Atomic.
     void erase_slice(std::uint64_t first, std::uint64_t count);
     /// Removes the first entry and inserts another, behind its equals; copies the one removed. False, and nothing
@@ -63,7 +79,11 @@ public:
 
     /// Copies up to `count` entries (fewer if they are large) from rank `from` on.
     void read(std::uint64_t from, std::size_t count, Chunk& chunk) const;
-    /// The same towards smaller keys, from the last whose rank is below `end`.
+    /// The same from behind the entries with a key; of these the first `passed` count, as far as there are.
+    void read_behind(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const;
+    /// Copies all entries with a key, however many there are.
+    void read_all(Bytes sort_key, Chunk& chunk) const;
+    /// As read() towards smaller keys, from the last whose rank is below `end`.
     void read_back(std::uint64_t end, std::size_t count, Chunk& chunk) const;
 
     /// OrderError if Python could not compare this key with one that is there.

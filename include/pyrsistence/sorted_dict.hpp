@@ -79,8 +79,35 @@ std::optional<Value> take_entry(RawSorted& container, std::uint64_t rank) {
     }
 }
 
+/// Removes the first entry with a key of which matches(entry) is true; false if there is none. `container()` points to
+/// the container, and is called anew for each step: what it returns is not held while `matches` runs, which may do
+/// anything.
+template <class Access, class Matches>
+bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
+    constexpr std::uint64_t kTogether = 1024;
+    Chunk chunk;
+    for (bool changed = true; changed;) {
+        const std::uint64_t version = container()->version();
+        RankRange left = container()->equal_range(sort_key);
+        bool as_found = true;
+        while (as_found && !left.empty()) {
+            container()->read(left.first, static_cast<std::size_t>(std::min(left.size(), kTogether)), chunk);
+            as_found = !chunk.items.empty();
+            for (std::size_t i = 0; as_found && i < chunk.items.size(); ++i, ++left.first) {
+                as_found = std::ranges::equal(split_sorted_entry(chunk.entry(i)).sort_key, sort_key);
+                if (!as_found || !matches(chunk.entry(i))) continue;
+                if (container()->erase_at(left.first, chunk.entry(i))) return true;
+                as_found = false;
+            }
+        }
+        changed = !as_found && container()->version() != version;
+    }
+    return false;
+}
+
 /// An input iterator over a sorted container; copies share one position. It holds no page, and reads ahead in growing
-/// steps. When the container has changed it finds its place again by the key it is at. `decode` makes a value of an entry.
+/// steps. When the container has changed it finds its place again by the key it is at; of several equal keys it passes
+/// over as many as it has met. `decode` makes a value of an entry.
 template <class Value, Value (*decode)(Bytes entry)>
 class SortedIterator {
 public:
@@ -92,9 +119,15 @@ public:
     using pointer = const Value*;
 
     SortedIterator() = default;
-    /// From a rank on. With `repeated` keys a place is a rank, else a key.
-    SortedIterator(const RawSorted& container, std::uint64_t from, bool repeated = false)
-        : cursor_(std::make_shared<Cursor>(container, from, repeated)) {
+    /// From a rank on, which is that of the first of several equal keys.
+    SortedIterator(const RawSorted& container, std::uint64_t from)
+        : cursor_(std::make_shared<Cursor>(container, from)) {
+        ++*this;
+    }
+    /// Over the entries with a key.
+    SortedIterator(const RawSorted& container, Bytes sort_key)
+        : cursor_(std::make_shared<Cursor>(container, container.lower_bound(sort_key))) {
+        cursor_->only.emplace(as_text(sort_key));
         ++*this;
     }
 
@@ -109,30 +142,35 @@ public:
 
 private:
     struct Cursor {
-        Cursor(const RawSorted& of, std::uint64_t from, bool repeated) : container(of), next(from), by_rank(repeated) {}
+        Cursor(const RawSorted& of, std::uint64_t from) : container(of), next(from) {}
 
         bool advance() {
             const bool changed = chunk.version != container.version();
-            if (at == chunk.items.size() || changed) {
-                if (changed && value && !by_rank) next = container.upper_bound(last);
-                container.read(next, ahead.next(!changed && at > 0), chunk);
-                at = 0;
-            }
+            if (at == chunk.items.size() || changed) read(changed);
             if (at == chunk.items.size()) return false;
-            const Bytes entry = chunk.entry(at++);
-            last.assign(split_sorted_entry(entry).sort_key);
+            const Bytes entry = chunk.entry(at++), sort_key = split_sorted_entry(entry).sort_key;
+            if (only && as_text(sort_key) != *only) return false;
+            met = value && std::ranges::equal(sort_key, last.view()) ? met + 1 : 1;
+            last.assign(sort_key);
             value.emplace(decode(entry));
-            ++next;
+            next = chunk.items[at - 1].key + 1;
             return true;
+        }
+        void read(bool changed) {
+            const std::size_t count = ahead.next(!changed && at > 0);
+            if (changed && value) container.read_behind(last, met, count, chunk);
+            else container.read(next, count, chunk);
+            at = 0;
         }
 
         const RawSorted& container;
-        std::uint64_t next;  ///< rank
-        bool by_rank;
+        std::uint64_t next;  ///< rank, unless the container changes
         Chunk chunk;
         std::size_t at = 0;
         ReadAhead ahead;
-        Buffer last;  ///< sort key of `value`
+        Buffer last;            ///< sort key of `value`
+        std::uint64_t met = 0;  ///< entries with it
+        std::optional<std::string> only;  ///< sort key of all that is wanted
         std::optional<Value> value;
     };
 
@@ -268,7 +306,10 @@ public:
     iterator begin() const { return iterator(*this, 0); }
     iterator end() const { return iterator(); }
     /// From this key on; end() if it is not there.
-    iterator find(KeyParameter key) const { return contains(key) ? lower_bound(key) : end(); }
+    iterator find(KeyParameter key) const {
+        const RankRange found = RawSorted::equal_range(SortKey(key));
+        return found.empty() ? end() : iterator(*this, found.first);
+    }
     /// From the first key that is not below this one on.
     iterator lower_bound(KeyParameter key) const { return iterator(*this, rank(key)); }
     /// From the first key above this one on.

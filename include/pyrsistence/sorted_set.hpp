@@ -90,7 +90,10 @@ public:
 
     iterator begin() const { return iterator(*this, 0); }
     iterator end() const { return iterator(); }
-    iterator find(Parameter member) const { return contains(member) ? lower_bound(member) : end(); }
+    iterator find(Parameter member) const {
+        const RankRange found = RawSorted::equal_range(detail::SortKey<K>(member));
+        return found.empty() ? end() : iterator(*this, found.first);
+    }
     iterator lower_bound(Parameter member) const { return iterator(*this, rank(member)); }
     iterator upper_bound(Parameter member) const { return iterator(*this, RawSorted::upper_bound(detail::SortKey<K>(member))); }
 };

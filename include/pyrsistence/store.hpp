@@ -13,6 +13,7 @@
 
 #include "pyrsistence/array.hpp"
 #include "pyrsistence/deque.hpp"
+#include "pyrsistence/multi_dict.hpp"
 #include "pyrsistence/priority_queue.hpp"
 #include "pyrsistence/set.hpp"
 #include "pyrsistence/sorted_set.hpp"
@@ -55,6 +56,10 @@ public:
     template <Storable T, Storable P = T>
     PriorityQueue<T, P> priority_queue(std::string_view name) {
         return PriorityQueue<T, P>(*this, name);
+    }
+    template <Storable K, Storable V>
+    MultiDict<K, V> multi_dict(std::string_view name) {
+        return MultiDict<K, V>(*this, name);
     }
     /// Throws FormatError if one that exists has items of another type.
     template <ArrayStorable T>

@@ -102,6 +102,25 @@ void commit_erase_slice(WriteStep& step, ContainerId container, std::uint64_t fi
     step.commit(record_header(SortedOp::erase_slice, container).u48(first).u48(count));
 }
 
+void read_entries(const ReadStep& step, const KeyTree& tree, std::uint64_t from, std::size_t count, Chunk& chunk) {
+    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) {
+        return tree.scan(at, visit, count > containers::kFewEntries);
+    });
+    chunk.version = step.version();
+    step.finish();
+}
+
+/// Calls visit(rank, entry) for those from one rank to before another, until it returns false.
+template <class Visit>
+void scan_range(const KeyTree& tree, std::uint64_t first, std::uint64_t end, Visit&& visit) {
+    bool on = true;
+    for (std::optional<std::uint64_t> at = first; on && at && *at < end;) {
+        at = tree.scan(*at, [&](std::uint64_t rank, const Record& record) {
+            return on = rank < end && visit(rank, tree.resolve(record));
+        });
+    }
+}
+
 /// Whether the entry at a rank consists of these bytes.
 bool holds(const KeyTree& tree, std::uint64_t rank, Bytes entry) {
     return rank < tree.size() && std::ranges::equal(tree.resolve(tree.at(rank)), entry);
@@ -145,6 +164,15 @@ std::uint64_t RawSorted::upper_bound(Bytes sort_key) const {
     const std::uint64_t rank = SortedRoot::entries(step.pager(), step.root(id_)).upper_bound(sort_key);
     step.finish();
     return rank;
+}
+
+RankRange RawSorted::equal_range(Bytes sort_key, Keys keys) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    const KeyTree::Equals equals = tree.equal_range(sort_key);
+    if (keys == Keys::comparable) pyrsistence::require_comparable(tree, equals.first, sort_key);
+    step.finish();
+    return {equals.first.rank, equals.end};
 }
 
 void RawSorted::require_comparable(Bytes sort_key) const {
@@ -223,10 +251,28 @@ bool RawSorted::erase_at(std::uint64_t rank, Bytes entry) {
 
 std::uint64_t RawSorted::erase_all(Bytes sort_key) {
     WriteStep step(writable_store());
-    const KeyTree tree = pyrsistence::reading(step, id_);
-    const std::uint64_t first = tree.lower_bound(sort_key), count = tree.upper_bound(sort_key) - first;
+    const KeyTree::Equals equals = pyrsistence::reading(step, id_).equal_range(sort_key);
+    const std::uint64_t first = equals.first.rank, count = equals.end - first;
     if (count > 0) commit_erase_slice(step, id_, first, count);
     return count;
+}
+
+bool RawSorted::erase_all(Bytes sort_key, const Chunk& expected) {
+    WriteStep step(writable_store());
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    const KeyTree::Equals equals = tree.equal_range(sort_key);
+    const std::uint64_t first = equals.first.rank, count = equals.end - first;
+    std::size_t same = 0;
+    if (writable_store().version() == expected.version) {
+        same = count;
+    } else if (count == expected.items.size()) {
+        scan_range(tree, first, equals.end, [&](std::uint64_t, Bytes entry) {
+            return std::ranges::equal(entry, expected.entry(same)) && ++same > 0;
+        });
+    }
+    if (same != count) return false;
+    if (count > 0) commit_erase_slice(step, id_, first, count);
+    return true;
 }
 
 void RawSorted::erase_slice(std::uint64_t first, std::uint64_t count) {
@@ -259,8 +305,26 @@ void RawSorted::clear() {
 
 void RawSorted::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
+    read_entries(step, SortedRoot::entries(step.pager(), step.root(id_)), from, count, chunk);
+}
+
+void RawSorted::read_behind(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const {
+    const ReadStep step = reading();
     const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
-    containers::fill_chunk(chunk, from, count, tree, [&](std::uint64_t at, auto&& visit) { return tree.scan(at, visit, count > containers::kFewEntries); });
+    const KeyTree::Equals equals = tree.equal_range(sort_key);
+    read_entries(step, tree, std::min(equals.first.rank + passed, equals.end), count, chunk);
+}
+
+void RawSorted::read_all(Bytes sort_key, Chunk& chunk) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    const KeyTree::Equals equals = tree.equal_range(sort_key);
+    chunk.clear();
+    scan_range(tree, equals.first.rank, equals.end, [&](std::uint64_t rank, Bytes entry) {
+        chunk.add(rank, entry);
+        return true;
+    });
+    chunk.more = false;
     chunk.version = step.version();
     step.finish();
 }

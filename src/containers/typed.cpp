@@ -19,6 +19,11 @@ void throw_no_such_key(const char* operation, const std::string& path) {
                             "; get() returns an empty optional instead");
 }
 
+void throw_changed_while_sorting(const std::string& path) {
+    throw Error(path + ": the list was changed while it was being sorted, and has not been sorted; sort it again, or "
+                "within a transaction");
+}
+
 void throw_no_such_index(std::uint64_t index, std::uint64_t size, const std::string& path) {
     throw std::out_of_range("index " + std::to_string(index) + " in the " + std::to_string(size) +
                             " items of " + path);

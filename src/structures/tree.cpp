@@ -249,6 +249,21 @@ std::uint64_t BasicTree<Node>::lower_bound(Bytes key) const
 }
 
 template <class Node>
+typename BasicTree<Node>::Equals BasicTree<Node>::equal_range(Bytes key) const
+    requires(kByKey)
+{
+    if (spine_.empty()) return {};
+    Path path = spine_.template to_key<true>(key);
+    Place first = first_in_leaf(path, key);
+    if (first.slot == Leaf::slots(spine_.leaf(path.leaf)) && spine_.next_leaf(path)) first = first_in_leaf(path, key);
+    if (!first.found) return {first, first.rank};
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const auto key_at = [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); };
+    const unsigned end = count_below<true>(Leaf::slots(leaf), key, key_at);
+    return {first, end < Leaf::slots(leaf) ? first.rank + end - first.slot : upper_bound(key)};
+}
+
+template <class Node>
 std::pair<std::optional<Record>, std::optional<Record>> BasicTree<Node>::neighbours(const Place& place) const {
     std::pair<std::optional<Record>, std::optional<Record>> both;
     if (spine_.empty()) return both;

@@ -91,6 +91,12 @@ public:
     std::uint64_t lower_bound(Bytes key) const requires(kByKey);
     /// The number of entries whose keys are not greater.
     std::uint64_t upper_bound(Bytes key) const requires(kByKey) { return behind(key).rank; }
+    struct Equals {
+        Place first;        ///< of the entries with a key, or where one would come
+        std::uint64_t end;  ///< the rank behind the last of them
+    };
+    /// A second descent only if the first leaf ends with the key.
+    Equals equal_range(Bytes key) const requires(kByKey);
     /// REQUIRES: place.found.
     Record at(const Place& place) const { return Leaf::record(spine_.leaf(place.path.leaf), place.slot); }
     /// The entries on both sides of a place, if there are any.

@@ -4,6 +4,7 @@ TREE = "src/structures/tree.cpp"
 NODE = "src/structures/key_node.hpp"
 KEYS = "src/codec/sort_key.cpp"
 SORTED = "src/containers/sorted.cpp"
+DICT = "include/pyrsistence/sorted_dict.hpp"
 
 FAULTS = [
     dict(
@@ -117,5 +118,75 @@ FAULTS = [
         text="        leave_out(\"containers to which only a damaged page leads (\" + fault.text + \"), unless they are named here\");\n",
         instead="        (void)fault;\n",
         tests=["SalvageTest.SaysThatAContainerWithADamagedRootPageIsMissing"],
+    ),
+    dict(
+        name="equal keys that end with a leaf are not looked for in the next one",
+        file=TREE,
+        text="    return {first, end < Leaf::slots(leaf) ? first.rank + end - first.slot : upper_bound(key)};",
+        instead="    return {first, first.rank + end - first.slot};",
+        tests=["KeyTreeTest.BehavesAsAMultimap"],
+    ),
+    dict(
+        name="a key that begins the next leaf is not found",
+        file=TREE,
+        text="    if (first.slot == Leaf::slots(spine_.leaf(path.leaf)) && spine_.next_leaf(path)) first = first_in_leaf(path, key);\n",
+        instead="",
+        tests=["KeyTreeTest.BehavesAsAMultimap"],
+    ),
+    dict(
+        name="a place is given to a key that cannot be compared",
+        file=SORTED,
+        text="    if (keys == Keys::comparable) pyrsistence::require_comparable(tree, equals.first, sort_key);\n",
+        instead="    (void)keys;\n",
+        tests=["SortedTest.KeysOfOneContainerAreComparable"],
+    ),
+    dict(
+        name="an iterator over equal keys goes on at the first of them",
+        file=DICT,
+        text="            met = value && std::ranges::equal(sort_key, last.view()) ? met + 1 : 1;",
+        instead="            met = 1;",
+        tests=["TypedSortedTest.IterationFollowsEqualKeys"],
+    ),
+    dict(
+        name="an iterator over equal keys passes over more than there are",
+        file=SORTED,
+        text="    read_entries(step, tree, std::min(equals.first.rank + passed, equals.end), count, chunk);",
+        instead="    read_entries(step, tree, equals.first.rank + passed, count, chunk);",
+        tests=["TypedSortedTest.IterationFollowsEqualKeys"],
+    ),
+    dict(
+        name="the values of a key go on with those of the next one",
+        file=DICT,
+        text="            if (only && as_text(sort_key) != *only) return false;\n",
+        instead="",
+        tests=["TypedSortedTest.AMultiDictIsAMultimap"],
+    ),
+    dict(
+        name="a value is discarded from another key",
+        file=DICT,
+        text="                as_found = std::ranges::equal(split_sorted_entry(chunk.entry(i)).sort_key, sort_key);\n",
+        instead="",
+        tests=["TypedSortedTest.DiscardingFindsItsKeyAgain"],
+    ),
+    dict(
+        name="a value that others moved is not discarded",
+        file=DICT,
+        text="        changed = !as_found && container()->version() != version;\n",
+        instead="        changed = !as_found && version == 0;\n",
+        tests=["TypedSortedTest.DiscardingFindsItsKeyAgain"],
+    ),
+    dict(
+        name="all values of a key go, whatever they have become",
+        file=SORTED,
+        text="    if (writable_store().version() == expected.version) {",
+        instead="    if (count == expected.items.size()) {",
+        tests=["SortedTest.EqualKeysGoTogetherIfTheyAreAsTheyWere"],
+    ),
+    dict(
+        name="values that are added while those of their key are popped are lost",
+        file="bindings/bind_multi_dict.cpp",
+        text="        if (Engine(dict)->erase_all(sort_key, chunk)) return values.release().ptr();\n",
+        instead="        Engine(dict)->erase_all(sort_key);\n        return values.release().ptr();\n",
+        tests=["tests/python/test_threads.py::test_a_value_that_is_added_while_others_are_popped_is_not_lost"],
     ),
 ]

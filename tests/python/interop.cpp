@@ -17,6 +17,7 @@ using Seen = pyrsistence::Set<std::string>;
 using Last = pyrsistence::Deque<int>;
 using Symbols = pyrsistence::SortedDict<double, std::string>;
 using Tasks = pyrsistence::PriorityQueue<std::string, double>;
+using Callers = pyrsistence::MultiDict<double, std::string>;
 using Samples = pyrsistence::Array<float>;
 
 struct Edge {
@@ -51,6 +52,9 @@ void write(const std::string& directory) {
     Tasks tasks(directory + "/tasks");
     for (int i = 10; i-- > 0;) symbols.insert_or_assign(i / 2.0 - 2, std::to_string(i));
     for (const char* task : {"b", "a"}) tasks.push(task, 1.5);
+    Callers callers(directory + "/callers");
+    for (int i = 9; i-- > 0;) callers.add(i % 3 / 2.0, "c" + std::to_string(i));
+    callers.discard(0.5, "c4");
     Samples samples(directory + "/samples");
     for (int i = 0; i < 3000; ++i) samples.push_back(static_cast<float>(i) / 2);
     pyrsistence::Array<Edge> links(directory + "/links");
@@ -71,6 +75,11 @@ void read(const std::string& directory) {
     for (const std::string& name : Seen(directory + "/seen")) std::cout << name << '\n';
     for (const auto& [key, value] : Symbols(directory + "/symbols")) std::cout << key << ' ' << value << '\n';
     for (const auto& [priority, task] : Tasks(directory + "/tasks")) std::cout << priority << ' ' << task << '\n';
+    const Callers callers(directory + "/callers");
+    for (const auto& [key, caller] : callers) std::cout << key << ' ' << caller << '\n';
+    for (const std::string& caller : callers.getall(1)) std::cout << caller << '\n';
+    pyrsistence::List<double> mixed(directory + "/mixed");
+    mixed.sort(std::ranges::greater{});
     for (const int one : Last(directory + "/last")) std::cout << one << '\n';
     for (const float one : Samples(directory + "/samples")) std::cout << one << '\n';
     for (const Edge& one : pyrsistence::Array<Edge>(directory + "/links")) std::cout << one.from << ' ' << one.count[1] << '\n';

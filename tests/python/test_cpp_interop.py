@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from pyrsistence import EMArray, EMDeque, EMDict, EMList, EMPriorityQueue, EMSet, EMSortedDict
+from pyrsistence import EMArray, EMDeque, EMDict, EMList, EMMultiDict, EMPriorityQueue, EMSet, EMSortedDict
 
 ROOT = Path(__file__).parents[2]
 LIBRARY = ROOT / "build" / "libpyrsistence.a"
@@ -48,6 +48,10 @@ def test_python_reads_what_cpp_wrote(interop, tmp_path):
         assert list(symbols.items()) == [(i / 2 - 2, str(i)) for i in range(10)]
         assert all(type(key) is float for key in symbols) and list(tasks.items()) == [(1.5, "b"), (1.5, "a")]
         symbols.check()
+    with EMMultiDict(tmp_path / "callers") as callers:
+        assert dict(callers.groups()) == {0: ["c6", "c3", "c0"], 0.5: ["c7", "c1"], 1: ["c8", "c5", "c2"]}
+        assert all(type(key) is float for key in callers)
+        callers.check()
     with EMArray(tmp_path / "samples", "f4") as samples, EMArray(tmp_path / "links") as links:
         assert samples.tolist() == [i / 2 for i in range(3000)]
         assert links.dtype.names == ("from", "count") and links[0]["count"].tolist() == [1, 2]
@@ -72,11 +76,20 @@ def test_cpp_reads_what_python_changed(interop, tmp_path):
         symbols[2**70] = "big"
         symbols[True] = "one"
         tasks.push("c", 1)
+    with EMMultiDict(tmp_path / "callers") as callers, EMList(tmp_path / "mixed") as mixed:
+        del callers[0]
+        callers.discard(0.5, "c7")
+        callers.add(True, "one")
+        callers[2**70] = ["big", "bigger"]
+        mixed.extend([1, 2.5, True, 1.0, 2**40])
     with EMArray(tmp_path / "samples") as samples, EMArray(tmp_path / "links") as links:
         samples.truncate(2)
         samples += 0.25
         links.extend([(8, (3, 4))])
-    assert interop("read", tmp_path) == [
+    printed = interop("read", tmp_path)
+    with EMList(tmp_path / "mixed") as mixed:  # sorted stably, and as Python wrote them
+        assert list(map(repr, mixed)) == [repr(2**40), "2.5", "1", "True", "1.0"]
+    assert printed == [
         f"1 {2**40} 7", "1 -1 -0.5",
         "été", "", "y" * 40,
         "1 5", "0.25 1",
@@ -84,6 +97,8 @@ def test_cpp_reads_what_python_changed(interop, tmp_path):
         "a", "c",
         "-2 0", "-1.5 1", "1 one", "1.18059e+21 big",
         "1 c", "1.5 b", "1.5 a",
+        "0.5 c1", "1 c8", "1 c5", "1 c2", "1 one", "1.18059e+21 big", "1.18059e+21 bigger",
+        "c8", "c5", "c2", "one",
         "3", "2", "1",
         "0.25", "0.75",
         "7 2", "8 4",

@@ -16,7 +16,7 @@ import pytest
 from support import scaled, seeded
 
 import pyrsistence
-from pyrsistence import EMDict, EMList, Store
+from pyrsistence import EMDict, EMList, EMMultiDict, Store
 
 ACCOUNTS, EACH, BLOCK = 50, 100, 20
 
@@ -395,6 +395,20 @@ def test_remove_takes_an_equal_item_or_none(store):
 
         l.remove(Once())
         assert list(l) == ["before", "a", "b"]
+
+
+def test_a_value_that_is_added_while_others_are_popped_is_not_lost(store):
+    class Adding(Slow):
+        def unpickle(self, data):
+            value = super().unpickle(data)
+            if value == "old" and d.count("key") == 1:
+                d.add("key", "new")
+            return value
+
+    with EMMultiDict(store, Slow(), Adding()) as d:
+        d.update(key="old", other="other")
+        assert d.popall("key") == ["old", "new"]
+        assert list(d.items()) == [("other", "other")]
 
 
 def test_threads_share_an_iterator(store):

@@ -71,6 +71,10 @@ TEST_F(SortedTest, KeysOfOneContainerAreComparable) {
     Buffer existing;
     EXPECT_THROW(sorted.insert(other, existing), OrderError);
     EXPECT_THROW(sorted.require_comparable(as_bytes(number.sort_key)), OrderError);
+    EXPECT_THROW(sorted.equal_range(as_bytes(number.sort_key), RawSorted::Keys::comparable), OrderError);
+    EXPECT_THROW(sorted.equal_range(as_bytes(other.sort_key), RawSorted::Keys::comparable), OrderError);
+    EXPECT_TRUE(sorted.equal_range(as_bytes(other.sort_key)).empty());
+    EXPECT_EQ(sorted.equal_range(as_bytes(small.sort_key), RawSorted::Keys::comparable).size(), 1u);
     sorted.set(fine);
     EXPECT_EQ(sorted.size(), 2u);
     EXPECT_FALSE(sorted.contains(as_bytes(number.sort_key)));
@@ -119,6 +123,30 @@ TEST_F(SortedTest, EqualKeysComeOutInTheOrderOfTheirComing) {
     }
     EXPECT_EQ(queue.size(), 0u);
     EXPECT_EQ(faults(queue), 0u);
+}
+
+TEST_F(SortedTest, EqualKeysGoTogetherIfTheyAreAsTheyWere) {
+    RawSorted sorted(dir_ / "store", {}, SortedType::multi_dict);
+    for (std::uint64_t i = 0; i < 3000; ++i) sorted.push(entry(i % 3, i));
+    const std::string key = entry(1u).sort_key;
+    Chunk before;
+    sorted.read_all(as_bytes(key), before);
+    ASSERT_EQ(before.items.size(), 1000u);
+    for (std::uint64_t i = 0; i < 1000; ++i) ASSERT_EQ(as_text(before.entry(i)), entry(1u, 3 * i + 1).bytes);
+    ASSERT_TRUE(sorted.erase_at(1999, as_bytes(entry(1u, 2998).bytes)));
+    EXPECT_FALSE(sorted.erase_all(as_bytes(key), before)) << "fewer";
+    sorted.push(entry(1u, 0));
+    EXPECT_FALSE(sorted.erase_all(as_bytes(key), before)) << "others";
+    EXPECT_EQ(sorted.size(), 3000u);
+    sorted.read_all(as_bytes(key), before);
+    sorted.push(entry(0u, 0));
+    EXPECT_TRUE(sorted.erase_all(as_bytes(key), before)) << "others changed, but not these";
+    EXPECT_FALSE(sorted.contains(as_bytes(key)));
+    EXPECT_EQ(sorted.size(), 2001u);
+    sorted.read_all(as_bytes(entry(2u).sort_key), before);
+    EXPECT_TRUE(sorted.erase_all(as_bytes(entry(2u).sort_key), before)) << "nothing changed";
+    EXPECT_EQ(sorted.size(), 1001u);
+    EXPECT_EQ(faults(sorted), 0u);
 }
 
 /// What a repair finds it puts where it belongs; equal keys stay equal keys.

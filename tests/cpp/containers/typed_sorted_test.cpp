@@ -1,4 +1,4 @@
-// SortedDict, SortedSet and PriorityQueue beside std::map, std::set and std::priority_queue.
+// SortedDict, SortedSet, PriorityQueue and MultiDict beside std::map, std::set, std::priority_queue and std::multimap.
 #include <algorithm>
 #include <map>
 #include <queue>
@@ -13,10 +13,6 @@ namespace {
 using test::Random;
 using test::scaled;
 using Symbols = SortedDict<std::int64_t, std::string>;
-static_assert(std::input_iterator<Symbols::iterator>);
-static_assert(std::ranges::input_range<const Symbols>);
-static_assert(std::ranges::input_range<const SortedSet<std::string>>);
-static_assert(std::ranges::input_range<const PriorityQueue<int>>);
 
 class TypedSortedTest : public ::testing::Test {
 protected:
@@ -136,18 +132,170 @@ TEST_F(TypedSortedTest, AQueueIsAStableQueue) {
     queue.check();
 }
 
+TEST_F(TypedSortedTest, AMultiDictIsAMultimap) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(404);
+    std::multimap<std::int64_t, std::string> model;
+    MultiDict<std::int64_t, std::string> dict(dir_ / "store");
+    const auto same = [](const auto& a, const auto& b) { return a.first == b.first && a.second == b.second; };
+    for (std::size_t i = 0; i < scaled(20'000); ++i) {
+        const auto key = static_cast<std::int64_t>(random.chance(30) ? random.below(3) : random.below(500)) - 100;
+        const std::string value = std::to_string(random.below(40)) + std::string(random.chance(5) ? 500 : 0, 'v');
+        const auto [first, last] = model.equal_range(key);
+        auto values = std::ranges::subrange(first, last) | std::views::values;
+        switch (random.below(10)) {
+            case 0: {
+                const auto found = std::find_if(first, last, [&](const auto& entry) { return entry.second == value; });
+                ASSERT_EQ(dict.discard(key, value), found != last);
+                if (found != last) model.erase(found);
+                break;
+            }
+            case 1:
+                if (random.chance(90)) break;
+                if (random.chance(50)) {
+                    ASSERT_TRUE(std::ranges::equal(dict.popall(key), values));
+                } else {
+                    ASSERT_EQ(dict.erase(key), static_cast<std::uint64_t>(std::distance(first, last)));
+                }
+                model.erase(first, last);
+                break;
+            case 2: {
+                if (random.chance(80)) break;
+                const auto behind = model.lower_bound(key + 3);
+                ASSERT_EQ(dict.erase_range(key, key + 3), static_cast<std::uint64_t>(std::distance(first, behind)));
+                model.erase(first, behind);
+                break;
+            }
+            case 3: {
+                ASSERT_EQ(dict.count(key), model.count(key));
+                ASSERT_EQ(dict.contains(key), model.contains(key));
+                ASSERT_TRUE(std::ranges::equal(dict.equal_range(key), std::ranges::subrange(first, last), same));
+                ASSERT_TRUE(std::ranges::equal(dict.getall(key), values));
+                const auto rank = static_cast<std::uint64_t>(std::distance(model.begin(), first));
+                ASSERT_EQ(dict.rank(key), rank);
+                ASSERT_EQ(dict.find(key) == dict.end(), first == last);
+                ASSERT_EQ(dict.lower_bound(key) == dict.end(), first == model.end());
+                ASSERT_EQ(dict.upper_bound(key) == dict.end(), last == model.end());
+                if (first != model.end()) {
+                    ASSERT_TRUE(same(*dict.lower_bound(key), *first));
+                    ASSERT_TRUE(same(dict.nth(rank), *first));
+                }
+                if (last != model.end()) {
+                    ASSERT_TRUE(same(*dict.upper_bound(key), *last));
+                }
+                break;
+            }
+            default:
+                dict.add(key, value);
+                model.emplace(key, value);
+        }
+        ASSERT_EQ(dict.size(), model.size());
+    }
+    EXPECT_TRUE(std::ranges::equal(dict, model, same));
+    dict.check();
+    const auto before = dict.snapshot();
+    dict.clear();
+    EXPECT_TRUE(dict.empty());
+    EXPECT_EQ(before.size(), model.size());
+    EXPECT_EQ(before.count(0), model.count(0));
+}
+
+/// Each value has its key as that was written when the value was added.
+TEST_F(TypedSortedTest, ValuesRememberTheirKeys) {
+    { MultiDict<double, int>(dir_ / "store").add(1.0, 1); }
+    { MultiDict<bool, int>(dir_ / "store").add(true, 2); }
+    { MultiDict<int, int>(dir_ / "store").add(1, 3); }
+    MultiDict<double, int> dict(dir_ / "store");
+    EXPECT_EQ(dict.count(1), 3u);
+    EXPECT_TRUE(std::ranges::equal(dict.getall(1), std::vector{1, 2, 3}));
+    std::vector<std::uint8_t> tags;
+    const RawSorted raw(dir_ / "store", {}, SortedType::multi_dict);
+    Chunk chunk;
+    raw.read(0, 3, chunk);
+    for (std::size_t i = 0; i < 3; ++i) {
+        const Bytes key = split_sorted_entry(chunk.entry(i)).key;
+        tags.push_back(key.empty() ? 0 : static_cast<std::uint8_t>(key[0]));
+    }
+    EXPECT_EQ(tags, (std::vector<std::uint8_t>{Tag::kFloat, Tag::kTrue, 0}));
+    EXPECT_THROW((MultiDict<std::string, int>(dir_ / "store").add("a", 1)), OrderError);
+}
+
+/// Of equal keys as many are passed over as have been met, whatever becomes of others.
+TEST_F(TypedSortedTest, IterationFollowsEqualKeys) {
+    MultiDict<int, int> dict(dir_ / "store");
+    for (int i = 0; i < 200; ++i) dict.add(i / 10, i);
+    std::vector<int> visited;
+    for (const auto& [key, value] : dict) {
+        visited.push_back(value);
+        ASSERT_LT(visited.size(), 1000u);
+        if (value % 10 == 0) dict.erase(key - 1);
+        if (value % 10 == 9 && key != 5) dict.erase(key);
+        if (value == 55) dict.add(-1, 0);
+        if (value == 56) dict.add(5, 7);
+        if (visited.size() == 58) dict.erase_range(7, 9);
+    }
+    std::vector<int> expected;
+    for (int i = 0; i < 200; ++i) {
+        if (i == 60) expected.push_back(7);
+        if (i < 70 || i >= 90) expected.push_back(i);
+    }
+    EXPECT_EQ(visited, expected);
+    EXPECT_EQ(dict.size(), 1u);
+
+    PriorityQueue<int, int> queue(dir_ / "queue");
+    for (int i = 0; i < 30; ++i) queue.push(i, i / 10);
+    visited.clear();
+    for (const auto& [priority, item] : queue) {
+        visited.push_back(item);
+        if (priority > 0) queue.pop();
+    }
+    EXPECT_EQ(visited.size(), 30u);
+    EXPECT_TRUE(std::ranges::is_sorted(visited));
+}
+
+/// A value that is equal to the one looked for is not taken from another key, and a value that goes meanwhile is not
+/// waited for.
+TEST_F(TypedSortedTest, DiscardingFindsItsKeyAgain) {
+    RawSorted raw(dir_ / "store", {}, SortedType::multi_dict);
+    for (const int key : {1, 2}) {
+        for (int value = 0; value < 3000; ++value) {
+            detail::NewSortedEntry<int> entry(key);
+            raw.push(entry.with_value<int>(value));
+        }
+    }
+    const detail::SortKey<int> one(1), two(2);
+    const auto container = [&raw] { return &raw; };
+    unsigned calls = 0;
+    const auto last_value = [&](Bytes found) {
+        if (++calls == 10) raw.erase_slice(0, 2500);  // what comes next is of the other key
+        return detail::decode_item<int>(split_sorted_entry(found).value) == 2999;
+    };
+    EXPECT_TRUE(detail::erase_first_match(container, one, last_value));
+    EXPECT_EQ(raw.equal_range(one).size(), 499u);
+    EXPECT_EQ(raw.equal_range(two).size(), 3000u);
+    const auto take_all = [&](Bytes) {
+        raw.erase_all(one);
+        return true;
+    };
+    EXPECT_FALSE(detail::erase_first_match(container, one, take_all));
+    EXPECT_FALSE(detail::erase_first_match(container, two, [](Bytes) { return false; }));
+    EXPECT_EQ(raw.size(), 3000u);
+}
+
 TEST_F(TypedSortedTest, OneStoreHoldsThemAll) {
     Store store(dir_ / "store");
     auto symbols = store.sorted_dict<std::uint64_t, std::string>("symbols");
     auto seen = store.sorted_set<std::uint64_t>("seen");
     auto tasks = store.priority_queue<std::uint64_t>("tasks");
+    auto callers = store.multi_dict<std::uint64_t, std::uint64_t>("callers");
     {
         const Transaction transaction(store);
         symbols.insert_or_assign(1, "x");
         seen.insert(1);
         tasks.push(1);
+        callers.add(1, 2);
     }
-    EXPECT_TRUE(symbols.empty() && seen.empty() && tasks.empty()) << "rolled back";
+    EXPECT_TRUE(symbols.empty() && seen.empty() && tasks.empty() && callers.empty()) << "rolled back";
     Transaction transaction(store);
     for (const std::uint64_t n : {3, 1, 2}) {
         tasks.push(n);
@@ -157,6 +305,7 @@ TEST_F(TypedSortedTest, OneStoreHoldsThemAll) {
     EXPECT_EQ(tasks.pop(), std::optional<std::uint64_t>(1));
     EXPECT_EQ(seen.nth(1), 2u);
     EXPECT_EQ(store.type_of("symbols"), "sorted dict");
+    EXPECT_EQ(store.type_of("callers"), "multi-dict");
     EXPECT_THROW((store.dict<int, int>("symbols")), FormatError);
 }
 

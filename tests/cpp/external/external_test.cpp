@@ -110,6 +110,26 @@ TEST_F(ExternalTest, SortsItemsWithACodec) {
     EXPECT_EQ(all(external_sort(points, {}, &Point::x, options())), (std::vector<Point>{{1, 2}, {2, 3}, {3, 1}}));
 }
 
+TEST_F(ExternalTest, AllComparisonsAtOnce) {
+    for (const std::uint64_t memory : kLimits) {
+        for (const std::uint64_t count : {0, 1, 300, 5000, 30'000}) {
+            if (memory == 1 && count > 300) continue;
+            std::vector<Edge> expected = edges(count, 50, count);
+            bool over = false, late = false;
+            const auto less = [&](std::uint64_t a, std::uint64_t b) { return late |= over, a < b; };
+            using Sorter = ExternalSorter<Edge, std::reference_wrapper<decltype(less)>, std::uint64_t Edge::*>;
+            Sorter sorter(options(memory), std::ref(less), &Edge::target);
+            for (const Edge& edge : expected) sorter.push(edge);
+            auto sorted = sorter.finish(Comparisons::at_once);
+            over = true;
+            EXPECT_EQ(sorted.size(), count);
+            std::ranges::stable_sort(expected, {}, &Edge::target);
+            EXPECT_EQ(all(std::move(sorted)), expected);
+            EXPECT_FALSE(late) << memory << " " << count;
+        }
+    }
+}
+
 TEST_F(ExternalTest, ItemsLargerThanTheMemory) {
     std::vector<std::string> expected;
     for (std::uint64_t i = 0; i < 40; ++i) expected.push_back(std::string(i % 8 == 0 ? 300'000 : 10, char('a' + i * 7 % 26)));

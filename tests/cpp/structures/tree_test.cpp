@@ -431,12 +431,22 @@ protected:
         const std::uint64_t low = rank_of(first), high = rank_of(last);
         ASSERT_EQ(view.lower_bound(as_bytes(key)), low);
         ASSERT_EQ(view.upper_bound(as_bytes(key)), high);
+        const auto equals = view.equal_range(as_bytes(key));
+        ASSERT_EQ(equals.first.rank, low);
+        ASSERT_EQ(equals.end, high);
         const auto place = view.find(as_bytes(key));
-        ASSERT_EQ(place.found, low < high);
+        if (!place.found) {
+            ASSERT_EQ(place.rank, low);
+        }
+        for (const auto& one : {equals.first, place}) expect_place(key, one);
+    }
+    void expect_place(const std::string& key, const KeyTree::Place& place) {
+        const KeyTree view = tree();
+        const auto [first, last] = model_.equal_range(key);
+        const std::uint64_t low = rank_of(first);
+        ASSERT_EQ(place.found, first != last);
         if (place.found) {
             ASSERT_EQ(as_text(KeyedRecord::key_of(view.at(place))), key);
-        } else {
-            ASSERT_EQ(place.rank, low);
         }
         const auto [before, after] = view.neighbours(place);
         ASSERT_EQ(before.has_value(), place.rank > 0);
