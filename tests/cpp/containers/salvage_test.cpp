@@ -168,6 +168,8 @@ TEST_F(SalvageTest, NothingIsLostIfOnlyDerivedDataIsDamaged) {
         OpenStore<Store> open(dir_.next(), nullptr, salt == 0 ? kSmall : kMedium);
         Handles handles(*open);
         for (std::size_t i = 0; i < scaled(3000); ++i) world.step(handles);
+        open->checkpoint();
+        for (std::size_t i = 0; i < scaled(500); ++i) world.step(handles);  // of which the log tells
         for (const auto& [name, damage] : damages) {
             SCOPED_TRACE(name);
             const fs::path copy = dir_.next();
