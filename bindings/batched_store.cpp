@@ -20,12 +20,18 @@ BatchedStore::BatchedStore(const Collection& dict, PyObject* source, RawDict::Ex
     : dict_(dict), existing_(existing), quiet_(quiet(source) && !dict.serializer().custom_keys()) {}
 
 void BatchedStore::add(PyObject* key, PyObject* value) {
-    if (!quiet_ || !plain(key) || !encode_quietly(key, value)) {
-        flush();
-        return store_alone(key, value);
+    const bool encoded = quiet_ && plain(key) && encode_quietly(key, value);
+    if (encoded && DictBatch::takes(entry_.view())) {
+        batch_.add(entry_.view());
+        if (batch_.full()) flush();
+        return;
     }
-    batch_.add(entry_.view());
-    if (batch_.full()) flush();
+    flush();
+    if (!encoded) encode(key, value);
+    Buffer ignored;
+    const Use<RawDict> dict(dict_);
+    if (existing_ == RawDict::Existing::replace) dict->set(entry_.view());
+    else dict->insert(entry_.view(), ignored);
 }
 
 /// False if only pickle can represent the value.
@@ -39,14 +45,10 @@ bool BatchedStore::encode_quietly(PyObject* key, PyObject* value) {
     return encode_native(value, entry_.bytes, obstacle);
 }
 
-void BatchedStore::store_alone(PyObject* key, PyObject* value) {
+void BatchedStore::encode(PyObject* key, PyObject* value) {
     entry_.encode_key(dict_.serializer(), key);
     if (value == nullptr) put_none(entry_.bytes);
     else dict_.serializer().encode_value(value, entry_.bytes);
-    Buffer ignored;
-    const Use<RawDict> dict(dict_);
-    if (existing_ == RawDict::Existing::replace) dict->set(entry_.view());
-    else dict->insert(entry_.view(), ignored);
 }
 
 void BatchedStore::flush() {

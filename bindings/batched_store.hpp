@@ -20,7 +20,7 @@ public:
 
 private:
     bool encode_quietly(PyObject* key, PyObject* value);
-    void store_alone(PyObject* key, PyObject* value);
+    void encode(PyObject* key, PyObject* value);
 
     const Collection& dict_;
     const RawDict::Existing existing_;

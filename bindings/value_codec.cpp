@@ -1,6 +1,9 @@
 #include "bindings/value_codec.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
+#include <vector>
 
 #include "bindings/address_table.hpp"
 
@@ -110,6 +113,19 @@ inline bool encode_atom(PyObject* value, Buffer& out) {
 void raise_changed(PyObject* container) {
     PyErr_Format(PyExc_RuntimeError, "%s changed size while it was stored", Py_TYPE(container)->tp_name);
     nb::detail::raise_python_error();
+}
+
+/// The dtypes of NumPy's types of numbers, which live as long as the process, as far as they have been met: their scalars
+/// need not be described again, since their memory is what is stored.
+std::vector<std::pair<PyTypeObject*, std::string>> numbers;
+
+const std::string* known_number(PyTypeObject* type) {
+    const auto found = std::ranges::find(numbers, type, &std::pair<PyTypeObject*, std::string>::first);
+    return found == numbers.end() ? nullptr : &found->second;
+}
+
+void remember_number(PyTypeObject* type, std::string_view dtype) {
+    if (std::string_view("biufc").find(dtype[0]) != std::string_view::npos) numbers.emplace_back(type, dtype);
 }
 
 /// One pass over one value. Objects are kept alive while they are encoded and sizes checked afterwards,
@@ -261,10 +277,15 @@ private:
     }
 
     bool encode_numpy(PyObject* scalar) {
+        if (const std::string* dtype = known_number(Py_TYPE(scalar))) {
+            put_numpy_scalar(out_, *dtype, Memory(scalar, PyBUF_SIMPLE).bytes());
+            return true;
+        }
         const nb::object description = numpy_describe(nb::handle(scalar));
         if (description.is_none()) return fail(Obstacle::Kind::other_type, scalar);
-        PyObject* dtype = PyTuple_GET_ITEM(description.ptr(), 0);
-        put_numpy_scalar(out_, as_text(bytes_of(dtype)), bytes_of(PyTuple_GET_ITEM(description.ptr(), 1)));
+        const std::string_view dtype = as_text(bytes_of(PyTuple_GET_ITEM(description.ptr(), 0)));
+        put_numpy_scalar(out_, dtype, bytes_of(PyTuple_GET_ITEM(description.ptr(), 1)));
+        if constexpr (std::endian::native == std::endian::little) remember_number(Py_TYPE(scalar), dtype);
         return true;
     }
 

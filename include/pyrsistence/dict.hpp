@@ -233,13 +233,23 @@ protected:
     template <class Range, class ToEntry>
     void store_all(Range& range, Existing existing, ToEntry to_entry) {
         DictBatch batch;
-        for (auto&& element : range) {
-            batch.add(to_entry(element).view());
-            if (!batch.full()) continue;
-            RawDict::set_many(batch, existing);
+        const auto flush = [&] {
+            if (batch.size() > 0) RawDict::set_many(batch, existing);
             batch.clear();
+        };
+        for (auto&& element : range) {
+            const Entry entry = to_entry(element);
+            if (DictBatch::takes(entry.view())) {
+                batch.add(entry.view());
+                if (batch.full()) flush();
+                continue;
+            }
+            flush();
+            Buffer ignored;
+            if (existing == Existing::replace) RawDict::set(entry.view());
+            else RawDict::insert(entry.view(), ignored);
         }
-        if (batch.size() > 0) RawDict::set_many(batch, existing);
+        flush();
     }
 
 private:

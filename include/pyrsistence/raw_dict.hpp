@@ -26,6 +26,8 @@ public:
     /// Entries at most: what finding so many keys touches fits into the first-level cache.
     static constexpr std::size_t kMost = 64;
 
+    /// Whether it is small enough: copying a large one costs more than storing it alone.
+    static bool takes(const DictEntry& entry) { return entry.bytes.size() < kFullBytes; }
     void add(const DictEntry& entry) {
         parts_[count_++] = {bytes_.size(), entry.bytes.size(), entry.identity_size, entry.key_size};
         bytes_.append(entry.bytes);
