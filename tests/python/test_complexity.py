@@ -1,19 +1,14 @@
 """Docstrings promise complexities: the pages that operations need are counted, see benchmarks/touches.py."""
 
-import importlib
 import os
-from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def touches(monkeypatch):
+def touches(benchmarks, monkeypatch):
     pytest.importorskip("numpy")
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module = importlib.import_module("touches")
+    module = benchmarks("touches")
     monkeypatch.setattr(module, "SAMPLES", 4)
     if os.path.isdir("/dev/shm"):
         monkeypatch.setattr(module.tempfile, "tempdir", "/dev/shm")
