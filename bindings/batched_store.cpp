@@ -52,14 +52,7 @@ void BatchedStore::encode(PyObject* key, PyObject* value) {
 }
 
 void BatchedStore::flush() {
-    if (batch_.size() == 0) return;
-    try {
-        Use<RawDict>(dict_)->set_many(batch_, existing_);
-    } catch (...) {
-        batch_.clear();  // an error is reported once
-        throw;
-    }
-    batch_.clear();
+    if (batch_.size() > 0) Use<RawDict>(dict_)->set_many(batch_, existing_);
 }
 
 }  // namespace pyrsistence::bindings

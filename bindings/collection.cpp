@@ -63,8 +63,8 @@ std::uint64_t next_serial() {
 
 void require_method(nb::handle object, const char* argument, const char* method) {
     if (object.is_none() || PyObject_HasAttrString(object.ptr(), method)) return;
-    PyErr_Format(PyExc_TypeError, "%s must be None or have a method %s(), not %.200s", argument, method,
-                 Py_TYPE(object.ptr())->tp_name);
+    PyErr_Format(PyExc_TypeError, "%s must be None or have a method %s(), not %.200s; content is added by update(), extend() or the like",
+                 argument, method, Py_TYPE(object.ptr())->tp_name);
     raise_pending();
 }
 

@@ -250,9 +250,9 @@ PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyTyp
 class SignalPoll {
 public:
     /// Whether the next step() is one that does so.
-    bool due() const { return ((count_ + 1) & kEvery) == 0; }
+    bool due() const { return ((count_ + 1) & kMask) == 0; }
     void step() {
-        if ((++count_ & kEvery) != 0) return;
+        if ((++count_ & kMask) != 0) return;
         checked(PyErr_CheckSignals());
         const auto now = std::chrono::steady_clock::now();
         if (now - released_ < kTurn) return;
@@ -263,7 +263,7 @@ public:
 private:
     /// Longer than the interpreter's switch interval: a waiting thread is only let in after it has asked.
     static constexpr auto kTurn = std::chrono::milliseconds(10);
-    static constexpr unsigned kEvery = 1023;
+    static constexpr unsigned kMask = 1023;
     unsigned count_ = 0;
     std::chrono::steady_clock::time_point released_ = std::chrono::steady_clock::now();
 };

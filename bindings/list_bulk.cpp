@@ -222,8 +222,9 @@ void require_room_for(PyObject* self, Py_ssize_t times) {
     const ListUse list(collection_of(self));
     const Usage usage = list->usage();
     const double bytes = static_cast<double>(usage.bytes) * usage.fill * static_cast<double>(times - 1);
-    const auto available = static_cast<double>(std::filesystem::space(list->path()).available);
-    if (bytes <= available) return;
+    std::error_code unknown;  // if the directory has been moved, say
+    const auto available = static_cast<double>(std::filesystem::space(list->path(), unknown).available);
+    if (unknown || bytes <= available) return;
     throw StorageError("repeating " + std::to_string(usage.entries) + " items " + std::to_string(times) + " times takes about " +
                            std::to_string(static_cast<std::uint64_t>(bytes / 1e9)) + " GB, and the disk of " + list->path().string() +
                            " has room for " + std::to_string(static_cast<std::uint64_t>(available / 1e9)) + " GB",
@@ -267,6 +268,7 @@ void sort(PyObject* self, PyObject* key, bool reverse, PyObject* memory_limit, P
 void repeat(PyObject* self, Py_ssize_t times) {
     if (times <= 0) return ListUse(collection_of(self)).without_gil([](RawList& list) { list.clear(); });
     const std::uint64_t count = size(self);
+    if (count == 0) return;
     require_room_for(self, times);
     for (Py_ssize_t i = 1; i < times; ++i) append_items(self, count, self);
 }

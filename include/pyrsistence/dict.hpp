@@ -17,6 +17,15 @@
 
 namespace pyrsistence {
 
+namespace detail {
+
+/// A range of objects that lie somewhere: going through it runs nobody's code.
+template <class Range>
+concept Materialized = std::is_lvalue_reference_v<std::ranges::range_reference_t<Range>> &&
+                       (std::ranges::contiguous_range<Range> || !std::ranges::view<std::remove_cvref_t<Range>>);
+
+}  // namespace detail
+
 /// Keys that Python calls equal are one key: Dict<double, V> finds at 1.0 what was stored at the int 1.
 /// Each read decodes a fresh copy; to change a value in place use edit(). Everything that decodes throws
 /// FormatError if the stored type is another, and CorruptionError; every call throws ClosedError
@@ -130,8 +139,8 @@ public:
         Entry entry(key, value);
         return RawDict::set(entry.view());
     }
-    /// insert_or_assign() of each pair, in their order: in groups of up to 64, each of which is one operation, in less time
-    /// than 64. If one fails, the groups before it stay.
+    /// insert_or_assign() of each pair, in their order; if one fails, those before it stay. Pairs in a container are stored
+    /// up to 64 in one operation, in less time; what a view makes is stored before the next is made.
     template <std::ranges::input_range Pairs>
     void update(Pairs&& pairs) {
         store_all(pairs, Existing::replace, [](const auto& pair) {
@@ -230,26 +239,28 @@ protected:
         std::size_t key_size_;
     };
 
+    /// Together, if going through the range runs no code that could look at the dict.
     template <class Range, class ToEntry>
     void store_all(Range& range, Existing existing, ToEntry to_entry) {
         DictBatch batch;
-        const auto flush = [&] {
-            if (batch.size() > 0) RawDict::set_many(batch, existing);
-            batch.clear();
-        };
-        for (auto&& element : range) {
-            const Entry entry = to_entry(element);
-            if (DictBatch::takes(entry.view())) {
-                batch.add(entry.view());
-                if (batch.full()) flush();
-                continue;
+        Buffer ignored;
+        try {
+            for (auto&& element : range) {
+                const Entry entry = to_entry(element);
+                if (detail::Materialized<Range> && DictBatch::takes(entry.view())) {
+                    batch.add(entry.view());
+                    if (batch.full()) RawDict::set_many(batch, existing);
+                    continue;
+                }
+                RawDict::set_many(batch, existing);
+                if (existing == Existing::replace) RawDict::set(entry.view());
+                else RawDict::insert(entry.view(), ignored);
             }
-            flush();
-            Buffer ignored;
-            if (existing == Existing::replace) RawDict::set(entry.view());
-            else RawDict::insert(entry.view(), ignored);
+        } catch (...) {
+            RawDict::set_many(batch, existing);  // what came before stays
+            throw;
         }
-        flush();
+        RawDict::set_many(batch, existing);
     }
 
 private:
@@ -282,7 +293,11 @@ public:
         return *this;
     }
     void operator++(int) { ++*this; }
-    friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.cursor_ == b.cursor_; }
+    /// Of one dict: whether they are at the same entry.
+    friend bool operator==(const iterator& a, const iterator& b) noexcept {
+        if (!a.cursor_ || !b.cursor_) return a.cursor_ == b.cursor_;
+        return a.cursor_->next == b.cursor_->next;
+    }
 
 private:
     struct Cursor {

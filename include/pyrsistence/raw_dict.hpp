@@ -28,6 +28,7 @@ public:
 
     /// Whether it is small enough: copying a large one costs more than storing it alone.
     static bool takes(const DictEntry& entry) { return entry.bytes.size() < kFullBytes; }
+    /// REQUIRES: not full().
     void add(const DictEntry& entry) {
         parts_[count_++] = {bytes_.size(), entry.bytes.size(), entry.identity_size, entry.key_size};
         bytes_.append(entry.bytes);
@@ -89,8 +90,9 @@ public:
     /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new.
     bool set(const DictEntry& entry);
     /// set() or insert() of each in their order, as one operation: what their keys need is loaded side by side, new entries
-    /// are appended together. Those before a key that cannot be looked up for damage are stored.
-    void set_many(const DictBatch& batch, Existing existing);
+    /// are appended together. Those before a key that cannot be looked up for damage are stored. The batch is empty then,
+    /// whatever happens.
+    void set_many(DictBatch& batch, Existing existing);
     /// Inserts if the key is new; otherwise copies the existing value and returns false.
     bool insert(const DictEntry& entry, Buffer& existing);
     /// False if there is no such key.

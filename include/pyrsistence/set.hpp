@@ -65,8 +65,7 @@ public:
     using Members::erase;
     /// True if the member is new; one that was there stays as it was first inserted.
     bool insert(Parameter member) { return Members::insert(member, {}); }
-    /// Inserts the elements in their order: in groups of up to 64, each of which is one operation, in less time than 64. If
-    /// one fails, the groups before it stay.
+    /// Inserts the elements in their order; as Dict::update() for elements in a container or of a view.
     template <std::ranges::input_range Range>
     void insert_range(Range&& range) {
         Members::store_all(range, RawDict::Existing::keep, [](const auto& member) { return typename Members::Entry(member, {}); });

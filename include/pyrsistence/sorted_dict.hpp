@@ -138,7 +138,11 @@ public:
         return *this;
     }
     void operator++(int) { ++*this; }
-    friend bool operator==(const SortedIterator& a, const SortedIterator& b) noexcept { return a.cursor_ == b.cursor_; }
+    /// Of one container: whether they are at the same entry.
+    friend bool operator==(const SortedIterator& a, const SortedIterator& b) noexcept {
+        if (!a.cursor_ || !b.cursor_) return a.cursor_ == b.cursor_;
+        return a.cursor_->met == b.cursor_->met && std::ranges::equal(a.cursor_->last.view(), b.cursor_->last.view());
+    }
 
 private:
     struct Cursor {

@@ -152,7 +152,9 @@ def _registered_function(cls):
     if not _registered:
         return None
     base = next((base for base in cls.__mro__ if base in _registered), None)
-    return None if base is None else _immutable.get(base) or vars(base)[_REGISTERED]
+    if base is None:
+        return None
+    return _immutable[base] if base in _immutable else vars(base)[_REGISTERED]
 
 
 def _describe_registered(key):

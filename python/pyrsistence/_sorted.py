@@ -58,7 +58,7 @@ def irange(self, minimum=None, maximum=None, inclusive=(True, True), reverse=Fal
 def delete_range(self, minimum=None, maximum=None, inclusive=(True, True)):
     """Remove the keys from minimum to maximum, as irange() finds them, as one atomic operation; return their number.
 
-    O(log n + pages of the range).
+    Without either of them all are removed. O(log n + pages of the range).
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSortedSet(None) as s:

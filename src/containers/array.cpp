@@ -135,17 +135,25 @@ Options checked(Options options) {
     return options;
 }
 
+[[noreturn]] void not_made_without_type(const NotFoundError& error) {
+    throw NotFoundError(std::string(error.what()) + "; a new array needs a dtype");
+}
+
 }  // namespace
 
 RawArray::RawArray(const std::filesystem::path& path, const Options& options)
-    : Container(kType, path, checked(options), with_type(options.item_type),
+try : Container(kType, path, checked(options), with_type(options.item_type),
                 options.item_type ? Missing::create : Missing::refuse) {
     find_type(options.item_type);
+} catch (const NotFoundError& error) {
+    if (!options.item_type) not_made_without_type(error);
 }
 
 RawArray::RawArray(const Handle& where, std::string_view name, const std::optional<ItemType>& type)
-    : Container(kType, where, name, with_type(type), type ? Missing::create : Missing::refuse) {
+try : Container(kType, where, name, with_type(type), type ? Missing::create : Missing::refuse) {
     find_type(type);
+} catch (const NotFoundError& error) {
+    if (!type) not_made_without_type(error);
 }
 
 void RawArray::find_type(const std::optional<ItemType>& expected) {

@@ -14,7 +14,9 @@ storage::ContainerType type_of(std::uint8_t type) { return static_cast<storage::
 Container::Container(std::uint8_t type, const std::filesystem::path& path, const Options& options, const Prepare& prepare,
                      Missing missing)
     : Handle(path, options), name_(options.name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create, snapshot_.get(), prepare);
+    // Who does not name a container of a store of several has not meant to add one.
+    const bool may_create = !read_only_ && missing == Missing::create && (!name_.empty() || store().empty());
+    id_ = store().open_container(type_of(type), name_, may_create, snapshot_.get(), prepare);
 }
 
 Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare, Missing missing)

@@ -74,6 +74,11 @@ void replace_value(WriteStep& step, ContainerId container, const FoundEntry& fou
     containers::commit_replace(step, container, found.id, composed);
 }
 
+struct Cleared {
+    DictBatch& batch;
+    ~Cleared() { batch.clear(); }
+};
+
 /// New entries in a batch, none of them large: they are indexed and logged one by one, and put into their tree together.
 class Additions {
 public:
@@ -89,7 +94,7 @@ public:
         const EntryId id = DictRoot::next_id(step_.root(container_));
         if (count_ == 0) first_ = id;
         containers::index_new(step_, container_, id, found, hash);
-        containers::commit_new(step_, container_, id, hash, containers::Payload(step_, entry));
+        containers::log_new(step_, container_, id, hash, containers::Payload(step_, entry));
         tags_[count_] = structures::BucketTree::tag_of(hash);
         records_[count_++] = {entry, false};
     }
@@ -193,7 +198,9 @@ bool RawDict::set(const DictEntry& entry) {
     return true;
 }
 
-void RawDict::set_many(const DictBatch& batch, Existing existing) {
+void RawDict::set_many(DictBatch& batch, Existing existing) {
+    if (batch.size() == 0) return;
+    const Cleared cleared{batch};
     storage::Store& open = writable_store();
     const Together together(batch.size(), [&](std::size_t i) { return batch[i].identity(); }, open.hash_seed());
     std::size_t logged = 0;

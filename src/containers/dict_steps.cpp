@@ -128,7 +128,7 @@ void index_new(WriteStep& step, ContainerId container, EntryId id, FoundEntry& f
     DictRoot::index(step.pager(), root).insert(found.place, hash, id);
 }
 
-void commit_new(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload) {
+void log_new(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload) {
     step.commit(record_header(DictOp::add, container, payload.logged_extent()).u48(id).u64(hash), payload.logged_bytes());
 }
 
@@ -137,7 +137,7 @@ void commit_add(WriteStep& step, ContainerId container, EntryId id, FoundEntry& 
     const Payload payload(step, entry);
     index_new(step, container, id, found, hash);
     DictRoot::entries(step.pager(), step.change(container)).put(id, payload.record());
-    commit_new(step, container, id, hash, payload);
+    log_new(step, container, id, hash, payload);
 }
 
 void commit_replace(WriteStep& step, ContainerId container, EntryId id, Bytes entry) {

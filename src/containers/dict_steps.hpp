@@ -28,7 +28,7 @@ Bytes value_of(Bytes entry, std::size_t identity_size);
 /// Puts the id of an entry that was not found into the index. REQUIRES: id >= DictRoot::next_id().
 void index_new(storage::WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash);
 /// Logs an entry that has been indexed and put into its tree, or, in a batch, will be.
-void commit_new(storage::WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload);
+void log_new(storage::WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload);
 /// Adds an entry that was not found. REQUIRES: id >= DictRoot::next_id().
 void commit_add(storage::WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash,
                 Bytes entry);

@@ -8,6 +8,24 @@ namespace pyrsistence::storage {
 
 namespace {
 
+/// A name for a message: what a terminal would obey is escaped, what is long cut off.
+std::string quoted(std::string_view name) {
+    constexpr std::size_t kMost = 60;
+    std::size_t end = std::min(name.size(), kMost);
+    while (end < name.size() && end > 0 && (name[end] & 0xC0) == 0x80) --end;  // not within a character
+    std::string text = "'";
+    for (const char c : name.substr(0, end)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte >= 0x20 && byte != 0x7F && c != '\'' && c != '\\') {
+            text += c;
+            continue;
+        }
+        constexpr const char* digits = "0123456789abcdef";
+        text.append("\\x").append(1, digits[byte >> 4]).append(1, digits[byte & 15]);
+    }
+    return text + (end < name.size() ? "...'" : "'");
+}
+
 Store::WaitHooks wait_hooks;
 
 }  // namespace
@@ -133,6 +151,15 @@ ContainerId Store::open_container(ContainerType type, std::string_view name, boo
     return id;
 }
 
+bool Store::empty() {
+    const ReadStep step(*this);
+    CatalogRoot root = step.catalog();
+    bool empty = true;
+    Catalog(*pager_, root).for_each([&](ContainerId, const std::byte*) { return empty = false; });
+    step.finish();
+    return empty;
+}
+
 /// What there is instead of a container that is not there, for the message.
 std::string Store::others(const Snapshot* at) {
     constexpr std::size_t kShown = 8;
@@ -142,7 +169,7 @@ std::string Store::others(const Snapshot* at) {
     std::string text;
     std::size_t count = 0;
     catalog.for_each([&](ContainerId, const std::byte* page) {
-        if (count++ < kShown) text.append(count == 1 ? "" : ", ").append("'").append(RootPage::name(page)).append("'");
+        if (count++ < kShown) text.append(count == 1 ? "" : ", ").append(quoted(RootPage::name(page)));
         return count <= kShown;
     });
     if (count == 0) return {};

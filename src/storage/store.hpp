@@ -114,6 +114,8 @@ public:
                                const Snapshot* at = nullptr, const Prepare& prepare = {});
     std::optional<ContainerEntry> find_container(std::string_view name, const Snapshot* at = nullptr);
     std::vector<ContainerEntry> containers(const Snapshot* at = nullptr);
+    /// Whether there is no container now.
+    bool empty();
     /// False if there is none. Takes time in proportion to its pages.
     bool remove_container(std::string_view name);
     /// False if there is none. Throws ExistsError if the new name is taken.

@@ -904,3 +904,14 @@ def test_repeating_more_often_than_the_disk_has_room_for():
                 act()
             assert caught.value.errno == errno.ENOSPC
         assert list(l) == ["some item"]
+
+
+def test_repeating_an_empty_list_and_one_that_was_moved(tmp_path):
+    with EMList(None) as l:
+        l *= 10**18
+        assert list(l * 10**18) == []
+    with EMList(tmp_path / "l") as l:
+        l.append(1)
+        (tmp_path / "l").rename(tmp_path / "moved")
+        l *= 3
+        assert list(l) == [1, 1, 1]

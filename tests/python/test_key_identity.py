@@ -620,6 +620,21 @@ def test_cached_properties_do_not_matter():
 # ---- register_key and __em_key__ ----
 
 
+class Falsy:
+    def __call__(self, pattern):
+        return pattern.pattern
+
+    def __bool__(self):
+        return False
+
+
+def test_register_key_of_an_immutable_class_by_a_falsy_function():
+    pyrsistence.register_key(re.Pattern, Falsy())
+    with pyrsistence.EMDict(None) as d:
+        d[re.compile("a+")] = 1
+        assert d[re.compile("a+", re.DOTALL)] == 1
+
+
 def test_register_key():
     class Block:
         def __init__(self, address, name):

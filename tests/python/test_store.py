@@ -159,12 +159,26 @@ def test_the_unnamed_container_of_a_store_of_many(store):
     with Store(store) as opened:
         opened.dict("calls")["a"] = 1
     missing = "^Cannot open EMDict: .*holds no container '' but 'calls'; open one of them by its name$"
-    with pytest.raises(FileNotFoundError, match=missing):
-        EMDict(store, mode="r")
+    for mode in ("r", "r+", "a"):
+        with pytest.raises(FileNotFoundError, match=missing):
+            EMDict(store, mode=mode)
+    with Store(store) as opened:
+        opened.dict("")["unnamed"] = 1
     with EMDict(store) as d:
-        d["unnamed"] = 1
+        assert d == {"unnamed": 1}
     with Store(store, mode="r") as opened:
         assert list(opened) == ["calls", ""] and opened["calls"] == {"a": 1}
+
+
+def test_names_in_messages_do_nothing_to_a_terminal(store):
+    with Store(store) as opened:
+        opened.dict("x\x1b[2J\n', 'y")
+        opened.dict("\N{GREEK SMALL LETTER ALPHA}" * 100)
+        with pytest.raises(FileNotFoundError) as caught:
+            EMDict(store, name="none", mode="r")
+    text = str(caught.value)
+    assert "\x1b" not in text and "\n" not in text
+    assert r"'x\x1b[2J\x0a\x27, \x27y', '" + "\N{GREEK SMALL LETTER ALPHA}" * 30 + "...'" in text
 
 
 def test_a_missing_container_is_told_with_those_there_are(store):

@@ -309,5 +309,37 @@ TEST_F(TypedSortedTest, OneStoreHoldsThemAll) {
     EXPECT_THROW((store.dict<int, int>("symbols")), FormatError);
 }
 
+/// As those of std::multimap: a loop from one to another ends there.
+TEST_F(TypedSortedTest, IteratorsAreEqualWhereTheyAreAtTheSameEntry) {
+    Store store(dir_ / "store");
+    auto dict = store.dict<int, int>("dict");
+    auto sorted = store.sorted_dict<int, int>("sorted");
+    auto multi = store.multi_dict<int, int>("multi");
+    auto set = store.sorted_set<int>("set");
+    for (int i = 0; i < 1000; i += 10) {
+        dict.insert_or_assign(i, i);
+        sorted.insert_or_assign(i, i);
+        set.insert(i);
+        for (int k = 0; k < 3; ++k) multi.add(i, k);
+    }
+    std::vector<int> found;
+    for (auto i = sorted.lower_bound(95); i != sorted.upper_bound(130); ++i) found.push_back(i->first);
+    EXPECT_EQ(found, (std::vector<int>{100, 110, 120, 130}));
+    EXPECT_EQ(std::ranges::distance(std::ranges::subrange(set.lower_bound(10), set.lower_bound(200))), 19);
+    EXPECT_EQ(std::ranges::distance(std::ranges::subrange(multi.lower_bound(10), multi.upper_bound(20))), 6);
+    EXPECT_EQ(std::ranges::distance(std::ranges::subrange(dict.find(10), dict.find(500))), 49);
+    EXPECT_TRUE(dict.begin() == dict.begin());
+    EXPECT_TRUE(sorted.begin() == sorted.find(0));
+    EXPECT_TRUE(sorted.begin() != sorted.end());
+    auto second = multi.find(0), third = multi.find(0);
+    ++second;
+    EXPECT_TRUE(second != multi.find(0)) << "another value of the same key";
+    ++third;
+    EXPECT_TRUE(third == second);
+    multi.add(-5, 0);  // ranks change
+    EXPECT_TRUE(third == second);
+    EXPECT_TRUE(sorted.lower_bound(5000) == sorted.end());
+}
+
 }  // namespace
 }  // namespace pyrsistence

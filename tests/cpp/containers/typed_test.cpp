@@ -21,6 +21,10 @@ struct Edge {
     bool operator==(const Edge&) const = default;
 };
 
+struct Unwilling {
+    bool refuses = false;
+};
+
 }  // namespace
 
 template <>
@@ -30,6 +34,18 @@ struct Codec<Edge> {
     static Edge decode(Reader& in) {
         auto [from, label] = Codec<Fields>::decode(in);
         return {from, std::move(label)};
+    }
+};
+
+template <>
+struct Codec<Unwilling> {
+    static void encode(Buffer& out, const Unwilling& value) {
+        if (value.refuses) throw std::runtime_error("this one not");
+        put_none(out);
+    }
+    static Unwilling decode(Reader& in) {
+        Codec<std::monostate>::decode(in);
+        return {};
     }
 };
 
@@ -448,6 +464,38 @@ TEST_F(TypedTest, ListDoesWhatAVectorDoes) {
     }
     EXPECT_TRUE(std::ranges::equal(*list, model));
     list->check();
+}
+
+/// What a view makes may depend on what was stored just before.
+TEST_F(TypedTest, UpdateFromAViewStoresEachPairBeforeTheNextIsMade) {
+    Dict<std::string, std::uint64_t> counts(path("counts"));
+    const std::vector<std::string> words(100, "word");
+    counts.update(words | std::views::transform([&](const std::string& word) { return std::pair(word, counts.get(word).value_or(0) + 1); }));
+    EXPECT_EQ(counts.at("word"), 100u);
+    std::vector<std::pair<std::string, std::uint64_t>> pairs;
+    for (std::uint64_t i = 0; i < 1000; ++i) pairs.emplace_back(std::to_string(i % 700), i);
+    counts.update(pairs);
+    EXPECT_EQ(counts.size(), 701u);
+    EXPECT_EQ(counts.at("5"), 705u);
+    counts.update(pairs | std::views::take(10));
+    EXPECT_EQ(counts.at("5"), 5u);
+    counts.check();
+}
+
+TEST_F(TypedTest, WhatComesBeforeAnErrorOfTheRangeStays) {
+    Set<std::uint64_t> members(path("members"));
+    const auto throwing = std::views::iota(std::uint64_t{0}) | std::views::transform([](std::uint64_t i) {
+        if (i == 63) throw std::runtime_error("no more");
+        return i;
+    });
+    EXPECT_THROW(members.insert_range(throwing), std::runtime_error);
+    EXPECT_EQ(members.size(), 63u);
+    Dict<std::uint64_t, Unwilling> dict(path("dict"));
+    std::vector<std::pair<std::uint64_t, Unwilling>> pairs(40);
+    pairs[30].second.refuses = true;
+    for (std::uint64_t i = 0; i < 40; ++i) pairs[i].first = i;
+    EXPECT_THROW(dict.update(pairs), std::runtime_error);
+    EXPECT_EQ(dict.size(), 30u);
 }
 
 }  // namespace
