@@ -12,29 +12,49 @@ _SHOWN_LENGTH = 200  # characters of each object in a repr
 
 
 class Info(typing.NamedTuple):
-    """Figures of a store, as the property ``info`` returns them."""
+    """Figures of a store, as the property ``info`` returns them.
 
-    entries: int  #: of this container
-    data_bytes: int  #: length of the data file
-    log_bytes: int  #: logged since the last checkpoint began
-    pages: int  #: of 4 KiB, in the data file
-    live_pages: int  #: of those, in use
-    checkpoint: int  #: number of the last durable one
-    frame_bytes: int  #: private memory that holds pages not yet written
-    memory_limit: int  #: bytes
-    snapshots: int  #: kept under a name
-    readers: int  #: states that other processes are reading now
-    oldest_reader: float  #: seconds since the longest of them began to; 0.0 if there is none
-    pages_read: int  #: from the data file since the store was opened, each page counted at its first use
+    entries: of this container; 0 if it is of a Store
+    data_bytes: length of the data file
+    log_bytes: logged since the last checkpoint began
+    pages: of 4 KiB, in the data file
+    live_pages: of those, in use
+    checkpoint: number of the last durable one
+    frame_bytes: private memory that holds pages not yet written
+    memory_limit: in bytes
+    snapshots: kept under a name
+    readers: states that other processes are reading now
+    oldest_reader: seconds since the longest of them began to; 0.0 if there is none
+    pages_read: from the data file since the store was opened, each page counted at its first use
+    """
+
+    entries: int
+    data_bytes: int
+    log_bytes: int
+    pages: int
+    live_pages: int
+    checkpoint: int
+    frame_bytes: int
+    memory_limit: int
+    snapshots: int
+    readers: int
+    oldest_reader: float
+    pages_read: int
 
 
 class Usage(typing.NamedTuple):
-    """What a container takes of its store, as ``usage()`` returns it."""
+    """What a container takes of its store, as ``usage()`` returns it.
+
+    entries: values, in an EMMultiDict
+    bytes: of its pages; and of its large values, as far as can be told from the leaves looked at
+    depth: pages from the root of its tree of entries to a leaf, both included; 0 if it is empty
+    fill: share of the leaves' room that is in use, from 0 to 1; of those looked at
+    """
 
     entries: int
-    bytes: int  #: of its pages; and of its large values, as far as can be told from the leaves looked at
-    depth: int  #: pages from the root of its tree of entries to a leaf, both included; 0 if it is empty
-    fill: float  #: share of the leaves' room that is in use, from 0 to 1; of those looked at
+    bytes: int
+    depth: int
+    fill: float
 
 
 def usage(self):

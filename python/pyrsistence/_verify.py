@@ -7,15 +7,24 @@ from ._errors import CorruptionError
 
 
 class Report(typing.NamedTuple):
-    """What verify() found, and what its repair saved."""
+    """What verify() found, and what its repair saved.
 
-    pages: int  #: read, of 4 KiB
-    entries: int  #: of all containers
+    pages: read, of 4 KiB
+    entries: of all containers
+    fault_count: of all faults
+    faults: the first ones; each names page, container and what is wrong
+    repaired: path of the new store; None if there was nothing to repair
+    saved: entries in it
+    left_out: what is not in it
+    """
+
+    pages: int
+    entries: int
     fault_count: int
-    faults: typing.Tuple[str, ...]  #: the first ones; each names page, container and what is wrong
-    repaired: typing.Optional[str]  #: path of the new store; None if there was nothing to repair
-    saved: int  #: entries in it
-    left_out: typing.Tuple[str, ...]  #: what is not in it
+    faults: typing.Tuple[str, ...]
+    repaired: typing.Optional[str]
+    saved: int
+    left_out: typing.Tuple[str, ...]
 
 
 def report(repair, *fields):
