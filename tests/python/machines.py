@@ -273,6 +273,12 @@ default_dict_operations = st.one_of(
     dict_operations,
 )
 
+
+def odd_key(operation):
+    """Whether it stores a key that cannot be compared with numbers."""
+    return operation[0] == "set_item" and isinstance(operation[1], (str, bytes, tuple))
+
+
 # Comparable with each other, in many types.
 numbers = st.one_of(
     st.integers(-3, 12),
@@ -483,6 +489,8 @@ class CollectionMachine(RuleBasedStateMachine):
     def run(self, operation):
         if operation[0] in GROWING and len(self.model) > LONGEST * (100 if self.kind == "array" else 1):
             operation = ("clear",)
+        if self.kind == "sorted dict" and not self.model and odd_key(operation):
+            operation = ("len",)  # what comes then would raise in a SortedDict when it has been half done
         expected = support.operate(self.model, operation)
         found = self.perform(operation)
         assert support.identical(found, expected), f"{operation}: {found}, expected {expected}"
