@@ -36,8 +36,7 @@ void for_each_element(PyObject* iterator, BatchedStore& store, Action action) {
     try {
         while (PyObject* element = PyIter_Next(iterator)) {
             action(nb::steal(element));
-            if (poll.due()) store.flush();
-            poll.step();
+            poll.step([&store] { store.flush(); });
         }
         if (PyErr_Occurred()) raise_pending();
     } catch (...) {

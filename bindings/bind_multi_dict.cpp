@@ -113,7 +113,7 @@ PyObject* popall(PyObject* self, PyObject* key) {
     for (;; checked(PyErr_CheckSignals())) {
         Engine(dict)->read_all(sort_key, chunk);
         nb::object values = decode_values(dict, chunk);
-        if (Engine(dict)->erase_all(sort_key, chunk)) return values.release().ptr();
+        if (Engine(dict)->erase_if_same(sort_key, chunk)) return values.release().ptr();
     }
 }
 

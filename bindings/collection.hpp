@@ -249,10 +249,14 @@ PyTypeObject* make_plain_type(const char* full_name, int size, std::vector<PyTyp
 /// Lets signal handlers and other threads run now and then in a long loop: call once per element.
 class SignalPoll {
 public:
-    /// Whether the next step() is one that does so.
-    bool due() const { return ((count_ + 1) & kMask) == 0; }
     void step() {
-        if ((++count_ & kMask) != 0) return;
+        step([] {});
+    }
+    /// Calls before() first, where it does so.
+    template <class Before>
+    void step(Before before) {
+        if ((++count_ & 1023) != 0) return;
+        before();
         checked(PyErr_CheckSignals());
         const auto now = std::chrono::steady_clock::now();
         if (now - released_ < kTurn) return;
@@ -263,7 +267,6 @@ public:
 private:
     /// Longer than the interpreter's switch interval: a waiting thread is only let in after it has asked.
     static constexpr auto kTurn = std::chrono::milliseconds(10);
-    static constexpr unsigned kMask = 1023;
     unsigned count_ = 0;
     std::chrono::steady_clock::time_point released_ = std::chrono::steady_clock::now();
 };

@@ -268,7 +268,7 @@ void sort(PyObject* self, PyObject* key, bool reverse, PyObject* memory_limit, P
 void repeat(PyObject* self, Py_ssize_t times) {
     if (times <= 0) return ListUse(collection_of(self)).without_gil([](RawList& list) { list.clear(); });
     const std::uint64_t count = size(self);
-    if (count == 0) return;
+    if (count == 0 || times == 1) return;
     require_room_for(self, times);
     for (Py_ssize_t i = 1; i < times; ++i) append_items(self, count, self);
 }

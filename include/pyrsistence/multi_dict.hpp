@@ -109,7 +109,7 @@ public:
             std::vector<V> values;
             for (std::size_t i = 0; i < chunk.items.size(); ++i) values.push_back(decode_value(chunk.entry(i)));
             // False if another thread has changed them meanwhile.
-            if (RawSorted::erase_all(sort_key, chunk)) return values;
+            if (RawSorted::erase_if_same(sort_key, chunk)) return values;
         }
     }
     /// Removes a key with all its values, as one atomic operation; returns their number. Plus O(pages).

@@ -68,7 +68,7 @@ public:
     /// Removes all entries with this key and returns their number. Atomic.
     std::uint64_t erase_all(Bytes sort_key);
     /// The same, but only if they still are those that read_all() copied. Atomic.
-    bool erase_all(Bytes sort_key, const Chunk& expected);
+    bool erase_if_same(Bytes sort_key, const Chunk& expected);
     /// Removes `count` entries from rank `first` on, as far as there are. Atomic.
     void erase_slice(std::uint64_t first, std::uint64_t count);
     /// Removes the first entry and inserts another, behind its equals; copies the one removed. False, and nothing

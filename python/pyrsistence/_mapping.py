@@ -126,7 +126,7 @@ def update(self, other=(), /, **kwargs):
     """Store the pairs of a mapping, of an iterable of pairs, and of keyword arguments.
 
     A sequence of operations: if one fails, those before it stay. O(number of pairs * log n). Pairs of built-in objects in a
-    list, tuple or dict are stored up to 64 in one operation, in less time: what their keys need is loaded side by side.
+    list, tuple or dict are stored up to 64 in one operation, in less time.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMDict(None) as d:

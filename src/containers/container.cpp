@@ -7,6 +7,8 @@ namespace pyrsistence {
 
 namespace {
 
+using Create = storage::Store::Create;
+
 storage::ContainerType type_of(std::uint8_t type) { return static_cast<storage::ContainerType>(type); }
 
 }  // namespace
@@ -15,13 +17,15 @@ Container::Container(std::uint8_t type, const std::filesystem::path& path, const
                      Missing missing)
     : Handle(path, options), name_(options.name) {
     // Who does not name a container of a store of several has not meant to add one.
-    const bool may_create = !read_only_ && missing == Missing::create && (!name_.empty() || store().empty());
-    id_ = store().open_container(type_of(type), name_, may_create, snapshot_.get(), prepare);
+    const Create create = name_.empty() ? Create::first : Create::always;
+    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create ? create : Create::never, snapshot_.get(),
+                                 prepare);
 }
 
 Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare, Missing missing)
     : Handle(where, Time::same), name_(name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create, snapshot_.get(), prepare);
+    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create ? Create::always : Create::never, snapshot_.get(),
+                                 prepare);
 }
 
 Container::Container(const Container& live, Time time) : Handle(live, time), id_(live.id_), name_(live.name_) {}

@@ -208,7 +208,7 @@ void RawDict::set_many(DictBatch& batch, Existing existing) {
         logged += storage::RecordHeader::kMaxSize + std::min(batch[i].bytes.size(), storage::kLogInlineLimit);
     }
     WriteStep step(open, logged, WriteStep::Kind::batch);
-    if (together.apart()) together.prefetch(step.pager(), step.root(id_));
+    if (step.pager().outgrows_memory() && together.apart()) together.prefetch(step.pager(), step.root(id_));
     Additions additions(step, id_);
     const auto finish = [&] {
         additions.flush();

@@ -168,7 +168,7 @@ Salvage::Copied* Salvage::begin_array(ContainerId id, std::string_view name, con
     if (!may_begin(name)) return nullptr;
     Copied target{.name = std::string(name), .type = ContainerType::array};
     target.array = std::make_unique<RawArray>(*store_, name, type);
-    target.id = engine_->open_container(ContainerType::array, name, true);
+    target.id = engine_->open_container(ContainerType::array, name, storage::Store::Create::always);
     return &(copied_[id] = std::move(target));
 }
 
@@ -184,7 +184,7 @@ Salvage::Copied* Salvage::begin(ContainerId id, ContainerType type, std::string_
     if (type == ContainerType::array) return &(copied_[id] = std::move(target));
     if (is_list(type)) target.list = std::make_unique<RawList>(*store_, name, static_cast<ListType>(type), limit);
     if (is_sorted(type)) target.sorted = std::make_unique<RawSorted>(*store_, name, static_cast<SortedType>(type));
-    target.id = engine_->open_container(type, name, true);
+    target.id = engine_->open_container(type, name, storage::Store::Create::always);
     return &(copied_[id] = std::move(target));
 }
 
@@ -383,7 +383,7 @@ void Salvage::replay_array(Copied& target, const LoggedOp& op) {
     if (static_cast<ArrayOp>(op.op) == ArrayOp::type) {
         if (target.array) storage::bad_record();
         target.array = std::make_unique<RawArray>(*store_, target.name, decode_item_type(operands.rest()));
-        target.id = engine_->open_container(ContainerType::array, target.name, true);
+        target.id = engine_->open_container(ContainerType::array, target.name, storage::Store::Create::always);
         return;
     }
     if (!target.array) storage::bad_record();

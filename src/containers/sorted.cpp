@@ -257,7 +257,7 @@ std::uint64_t RawSorted::erase_all(Bytes sort_key) {
     return count;
 }
 
-bool RawSorted::erase_all(Bytes sort_key, const Chunk& expected) {
+bool RawSorted::erase_if_same(Bytes sort_key, const Chunk& expected) {
     WriteStep step(writable_store());
     const KeyTree tree = pyrsistence::reading(step, id_);
     const KeyTree::Equals equals = tree.equal_range(sort_key);

@@ -89,7 +89,7 @@ public:
         if (id < state_size_) [[likely]] {
             const std::uint32_t state = page_state_[id];
             if (state >= kFirstFrame) return frame(state);
-            if (state == kVerified && file_pages_ <= cached_pages_) return map_ + id * kPageSize;
+            if (state == kVerified && !outgrows_memory()) return map_ + id * kPageSize;
         }
         prefetch(id);
         return nullptr;
@@ -101,9 +101,11 @@ public:
     }
     /// Reads ahead without waiting.
     void prefetch(PageId id, std::uint64_t pages = 1);
+    /// Whether the file is larger than what the page cache is likely to keep.
+    bool outgrows_memory() const noexcept { return file_pages_ > cached_pages_; }
     /// Tells the kernel that the page is in use, if the file is larger than memory.
     void touch(PageId id) {
-        if (file_pages_ > cached_pages_) [[unlikely]] touch_slowly(id);
+        if (outgrows_memory()) [[unlikely]] touch_slowly(id);
     }
     /// An extent's bytes, in the mapping. Throws CorruptionError if the checksum differs.
     Bytes read_extent(const ExtentRef&);

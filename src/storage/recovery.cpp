@@ -36,7 +36,7 @@ void Store::load() {
     // A quarter of the limit is left to page states, bitmaps and everything that is not a frame.
     options.frame_memory = options_.memory_limit / 4 * 3;
     static const std::uint64_t memory = os::available_memory();
-    options.cache_memory = memory / 2;
+    options.cache_memory = options_.cache_memory > 0 ? options_.cache_memory : memory / 2;
     options.index_pages = options_.index_pages;
     options.access = read_only() ? Pager::Access::replay : Pager::Access::write;
     for (const NamedSnapshot& snapshot : named_) options.held.push_back(snapshot.pages);

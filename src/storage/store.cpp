@@ -134,12 +134,15 @@ void Store::sync() {
 
 // --- containers and figures
 
-ContainerId Store::open_container(ContainerType type, std::string_view name, bool may_create,
+ContainerId Store::open_container(ContainerType type, std::string_view name, Create create,
                                   const Snapshot* at, const Prepare& prepare) {
     require_name(name);
     if (const auto found = find_container(name, at)) return require_type(*found, type);
-    if (!may_create || at) {
-        throw NotFoundError(path_.string() + " holds no container '" + std::string(name) + "'" + others(at));
+    if (create != Create::always || at) {
+        const std::string there = others(at);
+        if (create == Create::never || at || !there.empty()) {
+            throw NotFoundError(path_.string() + " holds no container '" + std::string(name) + "'" + there);
+        }
     }
     WriteStep step(*this, name.size() + kLogInlineLimit, prepare ? WriteStep::Kind::batch : WriteStep::Kind::single);
     // Another thread may have been faster.
@@ -149,15 +152,6 @@ ContainerId Store::open_container(ContainerType type, std::string_view name, boo
     if (prepare) prepare(step, id);
     step.commit_batch();
     return id;
-}
-
-bool Store::empty() {
-    const ReadStep step(*this);
-    CatalogRoot root = step.catalog();
-    bool empty = true;
-    Catalog(*pager_, root).for_each([&](ContainerId, const std::byte*) { return empty = false; });
-    step.finish();
-    return empty;
 }
 
 /// What there is instead of a container that is not there, for the message.

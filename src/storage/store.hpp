@@ -34,6 +34,7 @@ struct StoreOptions : Options {
     std::uint64_t log_window = 0;     ///< bytes of log between checkpoints; 0: by the size of the store
     std::uint64_t hash_seed = 0;      ///< of a new store; 0: random
     PageId index_pages = 0;           ///< of an index that is changed in place; 0: by the memory limit
+    std::uint64_t cache_memory = 0;   ///< bytes of a file that the page cache is likely to keep; 0: half of the memory
     /// Told by the thread that starts a checkpoint, then by the checkpoint's own when it begins and ends.
     enum class Checkpoint { starts, begins, ends };
     std::function<void(Checkpoint)> on_checkpoint;
@@ -108,14 +109,13 @@ public:
     // --- containers
     /// Gives a new container what it is to have from the beginning, and commits records that say so.
     using Prepare = std::function<void(WriteStep&, ContainerId)>;
-    /// The container with this name and type, created if missing and `may_create`.
-    /// Throws FormatError if it is of another type, NotFoundError if there is none.
-    ContainerId open_container(ContainerType type, std::string_view name, bool may_create,
+    /// Whether a container that is missing is created; `first`: if the store has none.
+    enum class Create { never, first, always };
+    /// The container with this name and type. Throws FormatError if it is of another type, NotFoundError if there is none.
+    ContainerId open_container(ContainerType type, std::string_view name, Create create,
                                const Snapshot* at = nullptr, const Prepare& prepare = {});
     std::optional<ContainerEntry> find_container(std::string_view name, const Snapshot* at = nullptr);
     std::vector<ContainerEntry> containers(const Snapshot* at = nullptr);
-    /// Whether there is no container now.
-    bool empty();
     /// False if there is none. Takes time in proportion to its pages.
     bool remove_container(std::string_view name);
     /// False if there is none. Throws ExistsError if the new name is taken.

@@ -185,7 +185,7 @@ FAULTS = [
     dict(
         name="values that are added while those of their key are popped are lost",
         file="bindings/bind_multi_dict.cpp",
-        text="        if (Engine(dict)->erase_all(sort_key, chunk)) return values.release().ptr();\n",
+        text="        if (Engine(dict)->erase_if_same(sort_key, chunk)) return values.release().ptr();\n",
         instead="        Engine(dict)->erase_all(sort_key);\n        return values.release().ptr();\n",
         tests=["tests/python/test_threads.py::test_a_value_that_is_added_while_others_are_popped_is_not_lost"],
     ),

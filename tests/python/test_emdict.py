@@ -189,7 +189,7 @@ def test_update_takes_what_dict_takes(d):
 
 @pytest.fixture
 def large(tmp_path):
-    """Large enough for update() to look ahead."""
+    """Of many pages."""
     with EMDict(tmp_path / "large") as d:
         d.update((i * 5000, b"x" * 120) for i in range(40_000))
         d.checkpoint()

@@ -22,8 +22,8 @@ constexpr std::uint64_t kOld = 60'000;
 class DividedIndexTest : public ::testing::Test {
 protected:
     struct Open : OpenStore<RawDict> {
-        explicit Open(const fs::path& path, PageId index_pages = kIndexPages)
-            : OpenStore(path, nullptr, kLarge, Mode::append, index_pages) {}
+        explicit Open(const fs::path& path, PageId index_pages = kIndexPages, std::uint64_t cache_memory = 0)
+            : OpenStore(path, nullptr, kLarge, Mode::append, index_pages, cache_memory) {}
     };
     struct Sizes {
         std::uint64_t base, delta, filter;
@@ -208,7 +208,7 @@ TEST_F(DividedIndexTest, ABatchIsStoredUpToTheKeyThatNeedsADamagedPage) {
     const PageId filter = middle(store.map().filter), bucket = store.map().buckets[1];
     store.flip(filter);
     store.flip(bucket);
-    Open open(path_);
+    Open open(path_, kIndexPages, 1);  // beyond memory, where batches look ahead
     Chunk identities, values;
     std::uint64_t refused = 0;
     for (std::uint64_t first = 0; first < 2048; first += DictBatch::kMost) {

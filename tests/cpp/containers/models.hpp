@@ -730,11 +730,12 @@ template <class Raw>
 class OpenStore {
 public:
     OpenStore(const fs::path& path, TestFileSystem* files, std::uint64_t log_window, Mode mode = Mode::append,
-              PageId index_pages = 1) {
+              PageId index_pages = 1, std::uint64_t cache_memory = 0) {
         storage::StoreOptions options;
         options.mode = mode;
         options.memory_limit = 4 << 20;
         options.index_pages = index_pages;  // a larger index has a delta
+        options.cache_memory = cache_memory;
         options.files = files;
         options.log_window = log_window;
         store_ = storage::Store::open(path, options);

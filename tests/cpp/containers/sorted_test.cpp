@@ -134,17 +134,17 @@ TEST_F(SortedTest, EqualKeysGoTogetherIfTheyAreAsTheyWere) {
     ASSERT_EQ(before.items.size(), 1000u);
     for (std::uint64_t i = 0; i < 1000; ++i) ASSERT_EQ(as_text(before.entry(i)), entry(1u, 3 * i + 1).bytes);
     ASSERT_TRUE(sorted.erase_at(1999, as_bytes(entry(1u, 2998).bytes)));
-    EXPECT_FALSE(sorted.erase_all(as_bytes(key), before)) << "fewer";
+    EXPECT_FALSE(sorted.erase_if_same(as_bytes(key), before)) << "fewer";
     sorted.push(entry(1u, 0));
-    EXPECT_FALSE(sorted.erase_all(as_bytes(key), before)) << "others";
+    EXPECT_FALSE(sorted.erase_if_same(as_bytes(key), before)) << "others";
     EXPECT_EQ(sorted.size(), 3000u);
     sorted.read_all(as_bytes(key), before);
     sorted.push(entry(0u, 0));
-    EXPECT_TRUE(sorted.erase_all(as_bytes(key), before)) << "others changed, but not these";
+    EXPECT_TRUE(sorted.erase_if_same(as_bytes(key), before)) << "others changed, but not these";
     EXPECT_FALSE(sorted.contains(as_bytes(key)));
     EXPECT_EQ(sorted.size(), 2001u);
     sorted.read_all(as_bytes(entry(2u).sort_key), before);
-    EXPECT_TRUE(sorted.erase_all(as_bytes(entry(2u).sort_key), before)) << "nothing changed";
+    EXPECT_TRUE(sorted.erase_if_same(as_bytes(entry(2u).sort_key), before)) << "nothing changed";
     EXPECT_EQ(sorted.size(), 1001u);
     EXPECT_EQ(faults(sorted), 0u);
 }
