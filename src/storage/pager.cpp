@@ -20,7 +20,8 @@ namespace {
 constexpr PageId kSmallestMap = (PageId{64} << 20) / kPageSize;
 constexpr std::size_t kSmallArena = std::size_t{4} << 20;  ///< without huge pages, for small stores
 constexpr std::size_t kReplayArena = std::size_t{64} << 30;
-constexpr std::size_t kWriteBatch = 256;  ///< pages in one vectored write
+constexpr PageId kLargeFolio = 512;  ///< pages written by one call at most
+constexpr PageId kSmallFolio = 16;   ///< the same in files larger than all frames
 constexpr std::uint64_t kReadAheadBytes = 64 * 1024;
 
 constinit std::array<PageValidator, 256> validators{};
@@ -297,14 +298,19 @@ void Pager::renumber_fresh() {
     for (std::uint32_t i = 0; i < fresh_.size(); ++i) frame_info(fresh_[i]).position = i;
 }
 
-/// Writes pages in order of their ids, adjacent ones by one call.
+/// Writes pages in order of their ids, adjacent ones by one call. The page cache keeps an aligned range that one call
+/// wrote as one folio. One of kLargeFolio takes a single entry of the page table, which makes reading it faster; but the
+/// larger a folio, the more a later write of one of its pages costs, and where frames are few there are many of these.
 void Pager::write_pages(std::vector<Write>& writes) {
+    if (writes.empty()) return;
     std::sort(writes.begin(), writes.end(), [](const Write& a, const Write& b) { return a.page < b.page; });
-    std::array<Bytes, kWriteBatch> parts;
+    const PageId folio = writes.back().page < frame_capacity_ ? kLargeFolio : kSmallFolio;
+    std::array<Bytes, kLargeFolio> parts;
     for (std::size_t i = 0; i < writes.size();) {
         const PageId first = writes[i].page;
+        const PageId end = (first / folio + 1) * folio;
         std::size_t count = 0;
-        for (; count < kWriteBatch && i < writes.size() && writes[i].page == first + count; ++count, ++i) {
+        for (; i < writes.size() && writes[i].page == first + count && first + count < end; ++count, ++i) {
             codec::store<std::uint32_t>(writes[i].bytes, page_checksum(writes[i].bytes, writes[i].page));
             parts[count] = {writes[i].bytes, kPageSize};
         }
