@@ -141,6 +141,7 @@ void Store::require_pages() {
 void Store::run_checkpoint(Meta next, std::uint64_t log_sequence) {
     std::exception_ptr error;
     bool syncing = false;
+    log_->unmap_last();
     try {
         write_back();
         syncing = true;

@@ -10,6 +10,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 
 namespace pyrsistence::storage {
 
@@ -388,7 +389,7 @@ LogPosition Log::start(std::uint64_t generation, std::uint64_t sequence, std::ui
 
     if (window_ != kNone && window_ != window) needed_ |= 1u << window_;
     faulted_ = faulted();
-    mapping_ = std::move(mapping);
+    last_mapping_ = std::exchange(mapping_, std::move(mapping));
     begin_window(window, {header.salt, header.checksum, sequence});
     return {generation, header.salt, sequence};
 }

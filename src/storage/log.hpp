@@ -59,6 +59,7 @@ public:
     /// Throws StorageError; the current generation goes on then.
     /// The window's header is durable after the next sync() only: a meta page may name the position
     /// returned here only when such a sync() has ended.
+    /// The window before stays mapped until unmap_last(): that takes milliseconds, for which nobody need wait.
     LogPosition start(std::uint64_t generation, std::uint64_t sequence, std::uint64_t capacity,
                       std::uint64_t durable_checkpoint);
 
@@ -71,6 +72,8 @@ public:
     bool reserve(std::size_t bytes) { return offset_ + bytes <= ready_ || reserve_slowly(bytes); }
     /// Appends one record. REQUIRES: reserve() for at least the sum of the parts, which is not 0.
     void append(std::span<const Bytes> parts) noexcept;
+    /// Callable without the lock; between two calls of start().
+    void unmap_last() noexcept { last_mapping_.reset(); }
     /// Makes everything appended so far durable (fdatasync). Callable without the lock: it covers
     /// the records below `sequence`, as returned by next_sequence() under the lock.
     void sync(std::uint64_t sequence);
@@ -144,6 +147,7 @@ private:
     std::atomic<std::uint64_t> synced_{0};
     bool faulted_ = false;         ///< an earlier window's mapping had faults
     std::unique_ptr<os::Mapping> mapping_;
+    std::unique_ptr<os::Mapping> last_mapping_;  ///< of the generation before
 };
 
 }  // namespace pyrsistence::storage
