@@ -366,8 +366,10 @@ void Pager::touch_slowly(PageId id) {
 }
 
 void Pager::prefetch(PageId id, std::uint64_t pages) {
-    if (id >= file_pages_ || (pages == 1 && page_state_[id] >= kFirstFrame)) return;
-    mapping_->will_need(id * kPageSize, std::min(pages, file_pages_ - id) * kPageSize);
+    if (id >= file_pages_) return;
+    pages = std::min(pages, file_pages_ - id);
+    if (in_memory(id) && in_memory(id + pages - 1)) return;  // of a run, what lies between is taken to be like its ends
+    mapping_->will_need(id * kPageSize, pages * kPageSize);
 }
 
 Bytes Pager::read_extent(const ExtentRef& ref) {

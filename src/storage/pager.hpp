@@ -86,11 +86,7 @@ public:
     std::shared_ptr<const os::Mapping> mapping() const noexcept { return mapping_; }
     /// The page if it is known to be in memory; else null, and it is read ahead without waiting.
     const std::byte* peek(PageId id) {
-        if (id < state_size_) [[likely]] {
-            const std::uint32_t state = page_state_[id];
-            if (state >= kFirstFrame) return frame(state);
-            if (state == kVerified && !outgrows_memory()) return map_ + id * kPageSize;
-        }
+        if (in_memory(id)) [[likely]] return read(id);
         prefetch(id);
         return nullptr;
     }
@@ -226,6 +222,12 @@ private:
         std::byte* bytes;
     };
 
+    /// Whether a page was read before and is probably still there.
+    bool in_memory(PageId id) const noexcept {
+        if (id >= state_size_) return false;
+        const std::uint32_t state = page_state_[id];
+        return state >= kFirstFrame || (state == kVerified && !outgrows_memory());
+    }
     std::byte* frame(std::uint32_t index) const { return arena_ + std::size_t{index} * kPageSize; }
     Frame& frame_info(std::uint32_t index) { return frames_[index - kFirstFrame]; }
     const std::byte* read_slowly(PageId id);

@@ -39,6 +39,7 @@ void ByteTree::read(std::uint64_t position, MutableBytes out) const {
     Path path = to(position);
     for (;; position = 0) {
         spine_.read_ahead(path);
+        if (out.size() > kMostBytes) spine_.load_ahead(path);
         const Bytes some = rest(path.leaf, position);
         const std::size_t count = std::min(some.size(), out.size());
         std::memcpy(out.data(), some.data(), count);

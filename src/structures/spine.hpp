@@ -164,6 +164,16 @@ public:
         for (unsigned d = 0; d < path.height; ++d) count += Node::before(node(path, d), path.steps[d].index);
         return count;
     }
+    /// Starts loading the beginning of the leaf that follows in the same parent: the processor does not guess it, as it does
+    /// the next line of a page.
+    void load_ahead(const Path& path) const {
+        if (path.height == 0) return;
+        const Path::Step& step = path.steps[path.height - 1];
+        const std::byte* parent = node(path, path.height - 1);
+        if (step.index + 1 >= storage::page_count(parent)) return;
+        const std::byte* leaf = pager_.peek(Node::child(parent, step.index + 1));
+        for (std::size_t line = 0; line < kLoadAhead; ++line) prefetch(leaf, {kCacheLine * line});
+    }
     /// Reads ahead the leaves that follow in the same parent, once per 32 leaves.
     void read_ahead(const Path& path) const {
         if (path.height == 0) return;
@@ -278,6 +288,7 @@ public:
 
 private:
     static constexpr unsigned kReadAhead = 32;  ///< leaves
+    static constexpr std::size_t kLoadAhead = 16, kCacheLine = 64;
 
     const std::byte* expect(PageId id, storage::PageKind kind, unsigned level) const {
         const std::byte* page = pager_.read(id);
