@@ -103,7 +103,8 @@ def test_what_cannot_be_compared_is_refused(cls, tmp_path):
     with cls(tmp_path / "one") as container:
         add(container, 1)
         for key in ("a", b"a", None, (1,), datetime.date(2020, 1, 1), uuid.UUID(int=1)):
-            with pytest.raises(TypeError, match="cannot be compared"):
+            kind = type(key).__name__ if key is not None else None
+            with pytest.raises(TypeError, match=rf"cannot be compared \('{kind}' with 'number'\).*; convert it, or"):
                 add(container, key)
         for key in (1j, frozenset(), len, datetime.timedelta.max, float("nan"), (1, float("nan")), 10**3000):
             with pytest.raises(OrderError):
@@ -115,7 +116,7 @@ def test_what_cannot_be_compared_is_refused(cls, tmp_path):
         container.check()
     with cls(tmp_path / "two") as container:
         add(container, (1, "a"))
-        with pytest.raises(OrderError, match="cannot be compared"):
+        with pytest.raises(OrderError, match=r"cannot be compared \('number' with 'str'\)"):
             add(container, (1, 2))
         add(container, (2, 2))
         with pytest.raises(OrderError, match="at most 1000 bytes"):
