@@ -30,6 +30,18 @@ Container::Container(std::uint8_t type, const Handle& where, std::string_view na
 
 Container::Container(const Container& live, Time time) : Handle(live, time), id_(live.id_), name_(live.name_) {}
 
+std::string Container::name() const {
+    if (closed()) return name_;
+    try {
+        const storage::ReadStep step = reading();
+        std::string name(storage::RootPage::name(step.root(id_)));
+        step.finish();
+        return name;
+    } catch (const Error&) {
+        return name_;  // what is wrong is for those to tell who need more than a name
+    }
+}
+
 storage::ReadStep Container::reading() const { return storage::ReadStep(store(), snapshot_.get()); }
 
 std::uint64_t Container::size() const {

@@ -111,6 +111,7 @@ TEST_F(NamedContainersTest, RenamingKeepsHandlesAndContents) {
     const std::string longest(3840, 'x');
     EXPECT_TRUE(store.rename("a", longest));
     EXPECT_EQ(a.at(1), 1u);
+    EXPECT_EQ(a.name(), longest);
     a[2] = 2;
     EXPECT_TRUE(store.rename(longest, "c"));
     EXPECT_EQ(listing(store), "c:dict b:dict ");
@@ -120,6 +121,26 @@ TEST_F(NamedContainersTest, RenamingKeepsHandlesAndContents) {
     Store killed(dir_ / "copy");
     EXPECT_EQ(listing(killed), "c:dict b:dict ");
     EXPECT_EQ(Calls(killed, "c").size(), 2u);
+}
+
+TEST_F(NamedContainersTest, HandlesKnowTheNamesTheyHaveNow) {
+    Store store(path_);
+    Calls calls(store, "a");
+    const auto before = calls.snapshot();
+    {
+        Transaction transaction = store.transaction();
+        EXPECT_TRUE(store.rename("a", "b"));
+        EXPECT_EQ(calls.name(), "b");
+        std::thread([&] { EXPECT_EQ(calls.name(), "a") << "others see the state before the transaction"; }).join();
+    }
+    EXPECT_EQ(calls.name(), "a") << "the transaction was undone";
+    EXPECT_TRUE(store.rename("a", "c"));
+    EXPECT_EQ(calls.name(), "c");
+    EXPECT_EQ(before.name(), "a");
+    EXPECT_TRUE(store.remove("c"));
+    EXPECT_EQ(calls.name(), "a") << "the name that it was opened with";
+    calls.close();
+    EXPECT_EQ(calls.name(), "a");
 }
 
 TEST_F(NamedContainersTest, ManyAreFoundWhateverWasRemovedBetweenThem) {
