@@ -79,6 +79,23 @@ def test_a_handle_knows_the_name_that_its_container_has_now(store, tmp_path):
         assert gone.name == "gone" and "gone" in repr(gone)
 
 
+def test_a_container_that_must_exist_is_not_made(store):
+    """mode="r+" made a container that did not exist in a store that did."""
+    with Store(store) as opened:
+        for mode in ("r", "r+"):
+            for name in (None, "", "new"):
+                with pytest.raises(FileNotFoundError, match="holds no container"):
+                    EMList(store, mode=mode, name=name)
+        assert list(opened) == []
+        EMList(store, name="new").close()
+        with EMList(store, mode="r+", name="new") as new:
+            new.append(1)
+        with pytest.raises(FileNotFoundError, match="holds no container 'other' but 'new'"):
+            EMDict(store, mode="r+", name="other")
+    with Store(store, mode="r+") as opened:  # the store exists
+        assert opened.dict("made") == {} and list(opened) == ["new", "made"]
+
+
 def test_everything_is_there_after_reopening(store):
     with Store(store) as opened:
         for i in range(300):

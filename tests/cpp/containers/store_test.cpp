@@ -143,6 +143,22 @@ TEST_F(NamedContainersTest, HandlesKnowTheNamesTheyHaveNow) {
     EXPECT_EQ(calls.name(), "a");
 }
 
+TEST_F(NamedContainersTest, ReadWriteMeansThatTheContainerExists) {
+    EXPECT_THROW(Calls(path_, {.mode = Mode::read_write, .name = "calls"}), NotFoundError);
+    Store store(path_);
+    for (const char* name : {"", "calls"}) {
+        EXPECT_THROW(Calls(path_, {.mode = Mode::read_write, .name = name}), NotFoundError);
+        EXPECT_EQ(store.size(), 0u);
+    }
+    Calls(path_, {.mode = Mode::append, .name = "calls"})[1] = 2;
+    Calls(path_, {.mode = Mode::read_write, .name = "calls"})[1] = 3;
+    EXPECT_THROW(Calls(path_, {.mode = Mode::read_write, .name = "other"}), NotFoundError);
+    EXPECT_THROW(Calls(path_, {.mode = Mode::read_write}), NotFoundError);
+    store.close();
+    Store again(path_, {.mode = Mode::read_write});
+    EXPECT_EQ(Calls(again, "other").size(), 0u) << "the store exists, and is open for changes";
+}
+
 TEST_F(NamedContainersTest, ManyAreFoundWhateverWasRemovedBetweenThem) {
     PYRSISTENCE_TRACE_SEED;
     Random random(5);
