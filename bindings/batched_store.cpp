@@ -34,7 +34,7 @@ void BatchedStore::add(PyObject* key, PyObject* value) {
     else dict->insert(entry_.view(), ignored);
 }
 
-/// False if only pickle can represent the value.
+/// False if that may run somebody's code.
 bool BatchedStore::encode_quietly(PyObject* key, PyObject* value) {
     entry_.encode_key(dict_.serializer(), key);
     if (value == nullptr) {
@@ -42,7 +42,7 @@ bool BatchedStore::encode_quietly(PyObject* key, PyObject* value) {
         return true;
     }
     Obstacle obstacle;
-    return encode_native(value, entry_.bytes, obstacle);
+    return encode_native(value, entry_.bytes, obstacle, Numpy::known);
 }
 
 void BatchedStore::encode(PyObject* key, PyObject* value) {

@@ -66,7 +66,7 @@ public:
     void append(PyObject* value) {
         const std::size_t begin = items_.bytes.size();
         Obstacle obstacle;
-        if (!native_ || !encode_native(value, items_.bytes, obstacle)) {
+        if (!native_ || !encode_native(value, items_.bytes, obstacle, Numpy::known)) {
             items_.bytes.truncate(begin);
             return append_foreign(value);
         }

@@ -7,6 +7,7 @@ import numpy
 
 _DTYPE = re.compile(rb"[biufcmMSU][0-9]+(\[[0-9A-Za-z]+\])?")
 
+_types = frozenset(numpy.dtype(code).type for code in numpy.typecodes["All"])
 _fixed_names = {}  # by type, for those whose scalars all have one dtype
 _fixed_dtypes = {}  # by name, the same
 
@@ -16,11 +17,11 @@ def describe(scalar):
     name = _fixed_names.get(type(scalar))
     if name is not None:
         return name, _little_endian(scalar)
-    if not isinstance(scalar, numpy.generic):
+    if type(scalar) not in _types:
         return None
     dtype = scalar.dtype
     name = dtype.str[1:].encode()
-    if not _DTYPE.fullmatch(name) or not 0 < dtype.itemsize < 256 or dtype.type is not type(scalar):
+    if not _DTYPE.fullmatch(name) or not 0 < dtype.itemsize < 256:
         return None
     data = _little_endian(scalar)
     if dtype.kind in "biufc":

@@ -135,6 +135,29 @@ def test_an_array_gives_the_scalars_that_iterating_yields(kind, dtype):
         assert [x.dtype for x in stored[:700]] == [x.dtype for x in plain]
 
 
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value]])
+def test_a_class_that_looks_like_numpys_runs_no_code_within_a_batch(wrap):
+    """The first scalar of a type was described by Python code while pairs waited, whatever class was named numpy.something."""
+    pytest.importorskip("numpy")
+    seen = []
+
+    def look(self):
+        seen.append((len(d), len(l)))
+        return int
+
+    with EMDict(None) as d, EMList(None) as l:
+        number = 7
+        for name in ("numpy.fake", "numpy.int64"):
+            fake = type(name, (), {"__class__": property(look), "__reduce__": lambda self: (int, (look(self) and 7,))})
+            for make in (lambda: d.update([(i, wrap(fake()) if i == 20 else i) for i in range(50)]), lambda: l.extend([*range(20), wrap(fake())])):
+                d.clear()
+                l.clear()
+                seen.clear()
+                make()
+                assert set(seen) <= {(20, 0), (0, 20)}, seen
+            assert l[20] == wrap(number)
+
+
 def test_rows_of_an_array_are_arrays_and_subclasses_iterate_as_they_like():
     numpy = pytest.importorskip("numpy")
 
