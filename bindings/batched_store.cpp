@@ -22,9 +22,7 @@ BatchedStore::BatchedStore(const Collection& dict, PyObject* source, RawDict::Ex
 void BatchedStore::add(PyObject* key, PyObject* value) {
     const bool encoded = quiet_ && plain(key) && encode_quietly(key, value);
     if (encoded && DictBatch::takes(entry_.view())) {
-        batch_.add(entry_.view());
-        if (batch_.full()) flush();
-        return;
+        return wait();
     }
     flush();
     if (!encoded) encode(key, value);
@@ -49,6 +47,32 @@ void BatchedStore::encode(PyObject* key, PyObject* value) {
     entry_.encode_key(dict_.serializer(), key);
     if (value == nullptr) put_none(entry_.bytes);
     else dict_.serializer().encode_value(value, entry_.bytes);
+}
+
+/// The entry is stored later.
+void BatchedStore::wait() {
+    batch_.add(entry_.view());
+    if (batch_.full()) flush();
+}
+
+void BatchedStore::add_members(const NumberArray& numbers) {
+    SignalPoll poll;
+    for (std::size_t i = 0; i < numbers.size(); ++i, poll.step([this] { flush(); })) {
+        entry_.encode_key(numbers, i);
+        put_none(entry_.bytes);
+        wait();
+    }
+    flush();
+}
+
+void BatchedStore::add_pairs(const NumberArray& numbers) {
+    SignalPoll poll;
+    for (std::size_t i = 0; i < numbers.size(); i += 2, poll.step([this] { flush(); })) {
+        entry_.encode_key(numbers, i);
+        numbers.put_value(entry_.bytes, i + 1);
+        wait();
+    }
+    flush();
 }
 
 void BatchedStore::flush() {

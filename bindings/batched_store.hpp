@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bindings/dict_parts.hpp"
+#include "bindings/number_array.hpp"
 
 namespace pyrsistence::bindings {
 
@@ -15,11 +16,15 @@ public:
 
     /// `value` is null for a member. Stores what waits first if user code may run.
     void add(PyObject* key, PyObject* value);
+    /// Adds each number as a member, or each row as a pair. REQUIRES: no picklers.
+    void add_members(const NumberArray& numbers);
+    void add_pairs(const NumberArray& numbers);
     /// Stores what waits. To be called before user code may run, when an error has come, and at the end.
     void flush();
 
 private:
     bool encode_quietly(PyObject* key, PyObject* value);
+    void wait();
     void encode(PyObject* key, PyObject* value);
 
     const Collection& dict_;

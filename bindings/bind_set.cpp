@@ -100,6 +100,10 @@ PyObject* clear(PyObject* self, PyObject*) {
 
 /// Adds the elements of an iterable, one after the other.
 PyObject* add_all(PyObject* self, PyObject* source) {
+    if (const auto numbers = numbers_for(collection_of(self), source, NumberArray::Use::keys)) {
+        BatchedStore(collection_of(self), source, RawDict::Existing::keep).add_members(*numbers);
+        Py_RETURN_NONE;
+    }
     const nb::object iterator = own(PyObject_GetIter(source));
     BatchedStore store(collection_of(self), source, RawDict::Existing::keep);
     for_each_element(iterator.ptr(), store, [&](const nb::object& member) { store.add(member.ptr(), nullptr); });

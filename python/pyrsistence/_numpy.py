@@ -5,6 +5,8 @@ import sys
 
 import numpy
 
+from ._keys import is_registered
+
 _DTYPE = re.compile(rb"[biufcmMSU][0-9]+(\[[0-9A-Za-z]+\])?")
 
 _types = frozenset(numpy.dtype(code).type for code in numpy.typecodes["All"])
@@ -31,13 +33,31 @@ def describe(scalar):
     return name, data
 
 
-def scalars(array):
+def scalars(array, row=()):
     """(dtype, bytes of one, contiguous memory) of the scalars that iterating over an array of numbers yields, as describe()
-    has them; None for any other array."""
-    if type(array) is not numpy.ndarray or array.ndim != 1 or array.dtype.kind not in "biufc" or not array.dtype.isnative:
+    has them; None for any other array.
+
+    row: the shape of what iterating over the array yields.
+    """
+    if type(array) is not numpy.ndarray or array.ndim == 0 or array.shape[1:] != row:
         return None
     dtype = array.dtype
+    if dtype.kind not in "biufc" or not dtype.isnative:
+        return None
     return dtype.str[1:].encode(), dtype.itemsize, numpy.ascontiguousarray(array, dtype.newbyteorder("<"))
+
+
+def keys(array, row=()):
+    """scalars() of integers, and of floats no longer than Python's, unless register_key() has given them another identity."""
+    if type(array) is not numpy.ndarray or is_registered(array.dtype.type):
+        return None
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    return scalars(array, row) if kind in "iu" or (kind == "f" and 4 <= size <= 8) else None
+
+
+def pairs(array):
+    """keys() of an array of shape (n, 2): pairs of a key and a value."""
+    return keys(array, (2,))
 
 
 def _little_endian(scalar):

@@ -1,6 +1,7 @@
 """Bulk operations on dicts and sets store many pairs in one operation; nobody can tell but by the time that it takes."""
 
 import pytest
+import support
 from pyrsistence import EMDeque, EMDict, EMList, EMSet
 
 
@@ -133,6 +134,123 @@ def test_an_array_gives_the_scalars_that_iterating_yields(kind, dtype):
         assert stored == [*plain, *array[5:1:-2]]
         assert [type(x) for x in stored[:700]] == [type(x) for x in plain]
         assert [x.dtype for x in stored[:700]] == [x.dtype for x in plain]
+
+
+@pytest.mark.parametrize("dtype", [*NUMBERS, ">i4", "M8[s]", "S3", "U2"])
+def test_an_array_of_pairs_is_stored_as_its_rows_are(dtype):
+    numpy = pytest.importorskip("numpy")
+    array = (numpy.arange(1400) * 7 % 600 - 50).astype("i8").astype(dtype).reshape(700, 2)
+    with EMDict(None) as plain, EMDict(None) as fast, EMDict(None) as other_way:
+        for key, value in array:
+            plain[key] = value
+        fast.update(array)
+        fast.update(array[::-3])
+        fast.update(array[:0])
+        plain.update(map(tuple, array[::-3]))
+        other_way.update(numpy.asfortranarray(array), end=1)
+        other_way.update(map(list, array[::-3]))
+        del other_way["end"]
+        stored = list(fast.items())
+        assert stored == list(plain.items()) and list(other_way) == list(fast)
+        for pair, expected in zip(stored, plain.items(), strict=True):
+            assert [(type(x), getattr(x, "dtype", None)) for x in pair] == [(type(x), getattr(x, "dtype", None)) for x in expected]
+        keys = array[:, 0]
+        assert fast.get_many(keys) == [fast[key] for key in keys] and fast.get_many(keys[::-2], 5) == [fast[key] for key in keys[::-2]]
+        assert fast.get_many(keys[:0]) == []
+        fast.check()
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_an_array_of_members_is_stored_as_its_scalars_are(dtype):
+    numpy = pytest.importorskip("numpy")
+    array = (numpy.arange(700) * 7 % 300).astype("i8").astype(dtype)
+    with EMSet(None) as plain, EMSet(None) as fast:
+        for member in array:
+            plain.add(member)
+        fast.update([array[3].item()])
+        fast.update(array)
+        assert fast == plain and sorted(map(type, fast), key=repr) == sorted([type(array[3].item()), *map(type, plain)][:-1], key=repr)
+        fast.check()
+
+
+def test_extreme_numbers_of_arrays_are_the_keys_that_they_equal():
+    numpy = pytest.importorskip("numpy")
+    floats = [0.0, -0.0, 1.0, -1.5, 2.0**53, 2.0**63, -(2.0**63), 2.0**64, 1e38, 1e-45, float("inf"), float("-inf"), float("nan")]
+    columns = [numpy.array(floats, "f8"), numpy.array(floats, "f4")]
+    columns += [numpy.array([numpy.iinfo(kind).min, numpy.iinfo(kind).max, 0, 1], kind) for kind in NUMBERS if kind[0] in "iu"]
+    for keys in columns:
+        with EMDict(None) as plain, EMDict(None) as fast:
+            for key in keys:
+                plain[key] = key
+            fast.update(numpy.column_stack((keys, keys)))
+            assert repr(list(fast.items())) == repr(list(plain.items()))
+            for key in keys:
+                assert repr(fast[key.item()]) == repr(plain[key])
+            assert repr(fast.get_many(keys)) == repr([plain[key] for key in keys])
+
+
+def test_arrays_of_other_shapes_are_iterated_over():
+    numpy = pytest.importorskip("numpy")
+
+    class Doubled(numpy.ndarray):
+        def __iter__(self):
+            return iter([(2 * int(a), int(b)) for a, b in self.view(numpy.ndarray)])
+
+    with EMDict(None) as d:
+        d.update(numpy.arange(4).reshape(2, 2).view(Doubled))
+        assert list(d.items()) == [(0, 1), (4, 3)] and type(next(iter(d))) is int
+        with pytest.raises(ValueError, match="element #0 has length 3; 2 is required"):
+            d.update(numpy.arange(6).reshape(2, 3))
+        for array in (numpy.arange(4), numpy.array(5)):
+            with pytest.raises(TypeError):
+                d.update(array)
+        with pytest.raises(TypeError):  # arrays have no hash
+            d.update(numpy.arange(8).reshape(2, 2, 2))
+        assert len(d) == 2
+
+
+class Pickler:
+    def pickle(self, value):
+        return repr(value).encode()
+
+    def unpickle(self, data):
+        return data.decode()
+
+
+def test_a_pickler_gets_the_scalars_of_an_array():
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(4).reshape(2, 2)
+    with EMDict(None, Pickler(), Pickler()) as d, EMSet(None, Pickler(), Pickler()) as s:
+        d.update(array)
+        assert list(d.items()) == [(repr(a), repr(b)) for a, b in array] and d.get_many(array[:, 0]) == [repr(b) for b in array[:, 1]]
+        s.update(array[0])
+        assert list(s) == [repr(a) for a in array[0]]
+
+
+def test_a_subclass_stores_the_rows_of_an_array_itself():
+    numpy = pytest.importorskip("numpy")
+
+    class Seen(EMDict):
+        def __setitem__(self, key, value):
+            super().__setitem__(key, int(value) + 1)
+
+    with Seen(None) as d:
+        d.update(numpy.arange(4).reshape(2, 2))
+        assert list(d.values()) == [2, 4]
+
+
+def test_a_key_function_of_a_numpy_type_holds_for_arrays():
+    code = """
+    import numpy, pyrsistence
+    pyrsistence.register_key(numpy.int64, lambda key: int(key) % 10)
+    with pyrsistence.EMDict(None) as d, pyrsistence.EMSet(None) as s:
+        d.update(numpy.array([[1, 2], [11, 3], [2, 4]]))
+        s.update(numpy.array([1, 11]))
+        assert list(d.items()) == [(1, 3), (2, 4)] and list(s) == [1], (dict(d), list(s))
+        assert d.get_many(numpy.array([21, 3])) == [3, None]
+    """
+    pytest.importorskip("numpy")
+    support.run_child(code)
 
 
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value]])
