@@ -1,6 +1,7 @@
 #include "bindings/sorted_parts.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "bindings/iterator_type.hpp"
@@ -13,10 +14,16 @@ namespace {
 
 constexpr std::size_t kFirstChunk = 16, kMaxChunk = 1024;
 
-/// Whether values of this class are compared as those of the built-in one that it is derived from.
+/// Of NumPy itself: its classes are static, which one made in Python never is.
+bool is_numpys(PyTypeObject* type) noexcept {
+    return (type->tp_flags & Py_TPFLAGS_HEAPTYPE) == 0 && std::strncmp(type->tp_name, "numpy.", 6) == 0;
+}
+
+/// Whether values of this class are compared as those of the built-in one that it is derived from. A numpy.float64 is a
+/// float; that it compares itself with arrays, too, does not matter.
 bool has_usual_order(PyTypeObject* type) noexcept {
     for (PyTypeObject* base : {&PyLong_Type, &PyUnicode_Type, &PyBytes_Type, &PyFloat_Type, &PyTuple_Type}) {
-        if (PyType_IsSubtype(type, base)) return type->tp_richcompare == base->tp_richcompare;
+        if (PyType_IsSubtype(type, base)) return type->tp_richcompare == base->tp_richcompare || is_numpys(type);
     }
     return true;
 }
