@@ -55,21 +55,11 @@ void BatchedStore::wait() {
     if (batch_.full()) flush();
 }
 
-void BatchedStore::add_members(const NumberArray& numbers) {
+void BatchedStore::add_all(const NumberArray& numbers) {
     SignalPoll poll;
-    for (std::size_t i = 0; i < numbers.size(); ++i, poll.step([this] { flush(); })) {
+    for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step([this] { flush(); })) {
         entry_.encode_key(numbers, i);
-        put_none(entry_.bytes);
-        wait();
-    }
-    flush();
-}
-
-void BatchedStore::add_pairs(const NumberArray& numbers) {
-    SignalPoll poll;
-    for (std::size_t i = 0; i < numbers.size(); i += 2, poll.step([this] { flush(); })) {
-        entry_.encode_key(numbers, i);
-        numbers.put_value(entry_.bytes, i + 1);
+        numbers.put_value(entry_.bytes, i);
         wait();
     }
     flush();

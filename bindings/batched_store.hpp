@@ -16,9 +16,8 @@ public:
 
     /// `value` is null for a member. Stores what waits first if user code may run.
     void add(PyObject* key, PyObject* value);
-    /// Adds each number as a member, or each row as a pair. REQUIRES: no picklers.
-    void add_members(const NumberArray& numbers);
-    void add_pairs(const NumberArray& numbers);
+    /// Stores each row of an array.
+    void add_all(const NumberArray& numbers);
     /// Stores what waits. To be called before user code may run, when an error has come, and at the end.
     void flush();
 

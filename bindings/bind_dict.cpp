@@ -74,8 +74,8 @@ nb::object call_missing(PyObject* self, PyObject* key) {
 /// Stores the pairs of an exact dict or an iterable, one after the other. What is no pair is left to Python, for
 /// its errors.
 PyObject* store_pairs(PyObject* self, PyObject* source) {
-    if (const auto numbers = numbers_for(collection_of(self), source, NumberArray::Use::pairs)) {
-        BatchedStore(collection_of(self), source, RawDict::Existing::replace).add_pairs(*numbers);
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::pairs, collection_of(self).serializer())) {
+        BatchedStore(collection_of(self), source, RawDict::Existing::replace).add_all(*numbers);
         Py_RETURN_NONE;
     }
     const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
@@ -168,8 +168,8 @@ PyObject* get_many(PyObject* self, PyObject* const* args, Py_ssize_t count) {
         look_up(dict, identities, found, fallback, values.ptr());
         identities.clear();
     };
-    if (const auto numbers = numbers_for(dict, args[0], NumberArray::Use::keys)) {
-        for (std::size_t i = 0; i < numbers->size(); ++i, poll.step()) {
+    if (const auto numbers = NumberArray::of(args[0], NumberArray::Use::keys, dict.serializer())) {
+        for (std::size_t i = 0; i < numbers->rows(); ++i, poll.step()) {
             numbers->put_identity(identity, i);
             add();
         }

@@ -100,8 +100,8 @@ PyObject* clear(PyObject* self, PyObject*) {
 
 /// Adds the elements of an iterable, one after the other.
 PyObject* add_all(PyObject* self, PyObject* source) {
-    if (const auto numbers = numbers_for(collection_of(self), source, NumberArray::Use::keys)) {
-        BatchedStore(collection_of(self), source, RawDict::Existing::keep).add_members(*numbers);
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::keys, collection_of(self).serializer())) {
+        BatchedStore(collection_of(self), source, RawDict::Existing::keep).add_all(*numbers);
         Py_RETURN_NONE;
     }
     const nb::object iterator = own(PyObject_GetIter(source));

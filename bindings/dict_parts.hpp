@@ -25,13 +25,13 @@ struct Entry {
         }
         key_size = bytes.size();
     }
-    /// The key is a number of an array.
-    void encode_key(const NumberArray& numbers, std::size_t i) {
+    /// The key is in a row of an array.
+    void encode_key(const NumberArray& numbers, std::size_t row) {
         bytes.clear();
-        numbers.put_identity(bytes, i);
+        numbers.put_identity(bytes, row);
         identity_size = bytes.size();
         bytes.push_back(std::byte{Tag::kSeparator});
-        numbers.put_value(bytes, i);
+        numbers.put_item(bytes, row);
         key_size = bytes.size();
     }
     void encode(const Serializer& serializer, PyObject* key, PyObject* value) {
@@ -40,12 +40,6 @@ struct Entry {
     }
     DictEntry view() const noexcept { return {bytes, identity_size, key_size}; }
 };
-
-/// The numbers of an array that are stored in a dict or set, or looked up there, without objects of Python's; nothing if
-/// those are needed.
-inline std::optional<NumberArray> numbers_for(const Collection& dict, PyObject* source, NumberArray::Use use) {
-    return dict.serializer().plain_keys() ? NumberArray::of(source, use) : std::nullopt;
-}
 
 /// For Kind::check, of an engine that is a RawDict. Throws FormatError.
 void check_keys(const Handle& engine, Serializer& serializer);

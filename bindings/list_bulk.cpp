@@ -75,9 +75,9 @@ public:
     /// REQUIRES: quiet, and no picklers.
     void append_numbers(const NumberArray& numbers) {
         SignalPoll poll;
-        for (std::size_t i = 0; i < numbers.size(); ++i, poll.step()) {
+        for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step()) {
             const std::size_t begin = items_.bytes.size();
-            numbers.put_value(items_.bytes, i);
+            numbers.put_item(items_.bytes, i);
             added(begin);
         }
     }
@@ -113,11 +113,6 @@ private:
     const std::size_t together_;
     Chunk items_;
 };
-
-std::optional<NumberArray> numbers_of(PyObject* list, PyObject* iterable) {
-    if (collection_of(list).serializer().custom_keys()) return std::nullopt;
-    return NumberArray::of(iterable, NumberArray::Use::values);
-}
 
 // ---- sort ----
 
@@ -237,7 +232,7 @@ void extend(PyObject* self, PyObject* iterable) {
 }
 
 void append_all(PyObject* self, PyObject* iterable) {
-    const std::optional<NumberArray> numbers = numbers_of(self, iterable);
+    const auto numbers = NumberArray::of(iterable, NumberArray::Use::values, collection_of(self).serializer());
     const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || Py_IS_TYPE(iterable, &PyRange_Type);
     Appender appender(self, known || numbers);
     try {

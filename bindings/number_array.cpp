@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "codec/endian.hpp"
-#include "pyrsistence/encoding.hpp"
 
 namespace pyrsistence::bindings {
 
@@ -35,28 +34,33 @@ double load_float(Bytes number) {
 
 }  // namespace
 
-std::optional<NumberArray> NumberArray::of(PyObject* object, Use use) {
-    if (std::strcmp(Py_TYPE(object)->tp_name, "numpy.ndarray") != 0) return std::nullopt;
+std::optional<NumberArray> NumberArray::of(PyObject* source, Use use, const Serializer& serializer) {
+    if (std::strcmp(Py_TYPE(source)->tp_name, "numpy.ndarray") != 0 || !serializer.plain_keys()) return std::nullopt;
     LazyAttribute& describe = use == Use::values ? describe_values : use == Use::keys ? describe_keys : describe_pairs;
-    nb::object description = describe(nb::handle(object));
+    nb::object description = describe(nb::handle(source));
     if (description.is_none()) return std::nullopt;
-    return NumberArray(std::move(description));
+    return NumberArray(std::move(description), use == Use::pairs ? 2 : 1);
 }
 
-NumberArray::NumberArray(nb::object description)
+NumberArray::NumberArray(nb::object description, std::size_t width)
     : description_(std::move(description)),
       dtype_(as_text(bytes_of(PyTuple_GET_ITEM(description_.ptr(), 0)))),
       number_size_(nb::cast<std::size_t>(nb::handle(PyTuple_GET_ITEM(description_.ptr(), 1)))),
+      width_(width),
       memory_(std::make_unique<Memory>(PyTuple_GET_ITEM(description_.ptr(), 2), PyBUF_SIMPLE)) {}
 
-void NumberArray::put_value(Buffer& out, std::size_t i) const { put_numpy_scalar(out, dtype_, number(i)); }
-
-void NumberArray::put_identity(Buffer& out, std::size_t i) const {
+void NumberArray::put_identity(Buffer& out, std::size_t row) const {
+    const Bytes key = number(row * width_);
     switch (dtype_[0]) {
-        case 'i': return put_int(out, load_signed(number(i)));
-        case 'u': return put_uint(out, load_unsigned(number(i)));
-        default: return put_float_identity(out, load_float(number(i)));
+        case 'i': return put_int(out, load_signed(key));
+        case 'u': return put_uint(out, load_unsigned(key));
+        default: return put_float_identity(out, load_float(key));
     }
+}
+
+void NumberArray::put_value(Buffer& out, std::size_t row) const {
+    if (width_ == 1) put_none(out);
+    else put_number(out, row * width_ + 1);
 }
 
 }  // namespace pyrsistence::bindings

@@ -172,6 +172,15 @@ void Entry::encode_key(const Serializer& serializer, PyObject* key) {
     key_size = bytes.size();
 }
 
+void Entry::encode_key(const NumberArray& numbers, std::size_t row) {
+    Buffer identity, original;
+    numbers.put_identity(identity, row);
+    numbers.put_item(original, row);
+    bytes.clear();
+    sort_key.assign(put_sorted_entry_key(bytes, identity, original));
+    key_size = bytes.size();
+}
+
 PyObject* decode(const Serializer& serializer, Bytes entry, Part part) {
     Buffer identity;
     const SortedEntryView parts = split_sorted_entry(entry);
