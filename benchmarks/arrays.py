@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""EMArray, numpy.memmap and ndarray with data that are NumPy's already: scans in bytes per second, single items at two sizes;
-and a dict that is filled from arrays and looked up with one."""
+"""EMArray, numpy.memmap and ndarray with data that are NumPy's already: scans in bytes per second, single items at two
+sizes; a dict that is filled from arrays, and looked up with one."""
 
 import argparse
 import random
@@ -62,9 +62,9 @@ def pairs(count: int) -> dict:
     generator = numpy.random.default_rng(1)
     k, v = generator.permutation(count), generator.integers(0, 1 << 40, count)
     loads = {
-        "`d.update(zip(k, v))`": lambda d: d.update(zip(k, v, strict=True)),
-        "`d.update(zip(k.tolist(), v.tolist()))`": lambda d: d.update(zip(k.tolist(), v.tolist(), strict=True)),
-        "`d.update(dict(zip(k.tolist(), v.tolist())))`": lambda d: d.update(dict(zip(k.tolist(), v.tolist(), strict=True))),
+        "`d.update(zip(k, v))`": lambda d: d.update(zip(k, v)),
+        "`d.update(zip(k.tolist(), v.tolist()))`": lambda d: d.update(zip(k.tolist(), v.tolist())),
+        "`d.update(dict(zip(k.tolist(), v.tolist())))`": lambda d: d.update(dict(zip(k.tolist(), v.tolist()))),
         "`d.update(numpy.column_stack((k, v)))`": lambda d: d.update(numpy.column_stack((k, v))),
     }
     times = {}

@@ -296,9 +296,9 @@ constexpr const char* kGetManyDoc = R"(get_many($self, keys, default=None, /)
 
 Return the values for many keys as a list, with default for those that are missing.
 
-keys: an iterable, at best an ndarray of integers or floats if they are many; the list has their order. The same as [d.get(key, default) for key in keys], but what the keys
-need is loaded side by side, from memory or, for a store larger than memory, from the disk: worth it for keys that
-are spread over millions of entries.
+keys: an iterable, of many numbers best an ndarray; the list has their order. The same as
+[d.get(key, default) for key in keys], but what the keys need is loaded side by side, from memory or, for a store
+larger than memory, from the disk: worth it for keys that are spread over millions of entries.
 O(len(keys)). The keys are looked up in groups, each of which sees one moment of a dict that others change.
 
 >>> import pyrsistence

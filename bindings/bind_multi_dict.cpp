@@ -136,7 +136,7 @@ PyObject* discard(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 /// Adds the pairs of an iterable, one operation each.
 PyObject* add_pairs(PyObject* self, PyObject* source) {
     if (const auto numbers = NumberArray::of(source, NumberArray::Use::pairs, collection_of(self).serializer())) {
-        sorted::store_rows(collection_of(self), *numbers, [](RawSorted& dict, const SortedEntry& entry) { dict.push(entry); });
+        sorted::store_rows(collection_of(self), *numbers, [](RawSorted& dict, const auto& entry) { dict.push(entry); });
         Py_RETURN_NONE;
     }
     const nb::object iterator = own(PyObject_GetIter(source));

@@ -171,7 +171,7 @@ PyObject* setdefault(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 /// Stores the pairs of an exact dict or an iterable, one operation each.
 PyObject* store_pairs(PyObject* self, PyObject* source) {
     if (const auto numbers = NumberArray::of(source, NumberArray::Use::pairs, collection_of(self).serializer())) {
-        sorted::store_rows(collection_of(self), *numbers, [](RawSorted& dict, const SortedEntry& entry) { dict.set(entry); });
+        sorted::store_rows(collection_of(self), *numbers, [](RawSorted& dict, const auto& entry) { dict.set(entry); });
         Py_RETURN_NONE;
     }
     const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
@@ -224,7 +224,8 @@ PyObject* set_pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 PyObject* add_all(PyObject* self, PyObject* source) {
     if (const auto numbers = NumberArray::of(source, NumberArray::Use::keys, collection_of(self).serializer())) {
         Buffer existing;
-        sorted::store_rows(collection_of(self), *numbers, [&](RawSorted& set, const SortedEntry& entry) { set.insert(entry, existing); });
+        sorted::store_rows(collection_of(self), *numbers,
+                           [&](RawSorted& set, const auto& entry) { set.insert(entry, existing); });
         Py_RETURN_NONE;
     }
     const nb::object iterator = own(PyObject_GetIter(source));

@@ -202,7 +202,8 @@ void Collection::close() {
                     "transaction, or the function that reports progress, has ended");
     }
     const std::unique_ptr<Session> session = std::move(session_);
-    if (kind_.open_in) options_.name = static_cast<Container&>(*session->engine).name();  // which it may have got meanwhile
+    // The container may have been renamed; open() is to find it again.
+    if (kind_.open_in) options_.name = static_cast<Container&>(*session->engine).name();
     while (session->users > 0 && session->process == ::getpid()) {
         const WithoutGil released;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));

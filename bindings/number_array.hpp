@@ -20,14 +20,14 @@ public:
         pairs,   ///< the same, in rows of two
     };
 
-    /// What is stored or looked up; nothing if objects of Python's are needed for it: because it is no such array, among others
-    /// if it is of a subclass, which may iterate as it likes, or because there are picklers. Runs nobody's code.
+    /// What is stored or looked up; nothing if objects of Python's are needed for it: because it is no such array (of a
+    /// subclass, for instance, which may iterate as it likes), or because there are picklers. Runs nobody's code.
     static std::optional<NumberArray> of(PyObject* source, Use use, const Serializer& serializer);
 
     std::size_t rows() const noexcept { return memory_->bytes().size() / (width_ * number_size_); }
     /// Appends the item of the first number of a row.
     void put_item(Buffer& out, std::size_t row) const { put_number(out, row * width_); }
-    /// Appends the identity of that number as a key, which does not give back its type. REQUIRES: Use::keys or Use::pairs.
+    /// Appends the identity of that number as a key, which does not give back its type. REQUIRES: not Use::values.
     void put_identity(Buffer& out, std::size_t row) const;
     /// Appends the item of what is stored under that number: the other one of the row, or None if there is none.
     void put_value(Buffer& out, std::size_t row) const;

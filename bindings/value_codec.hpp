@@ -23,8 +23,8 @@ enum class Numpy {
     all,    ///< others are described by pyrsistence._numpy
 };
 
-/// Appends the item of `value`. If only pickle can represent it, or it holds a scalar that is left out, returns false: what
-/// was appended is void.
+/// Appends the item of `value`. If only pickle can represent it, or it holds a scalar that is left out, returns false:
+/// what was appended is void.
 bool encode_native(PyObject* value, Buffer& out, Obstacle& obstacle, Numpy numpy = Numpy::all);
 
 enum class Grammar {

@@ -384,7 +384,7 @@ def methods(model: Model) -> list[str]:
 
 # Arrays of numbers, `k` and `v`, with the built-in collections and those on disk: dict, list and set.
 INTO = [
-    ("d.update(zip(k, v))", "d.update(numpy.column_stack((k, v)))", "no object for each number; keys and values of one dtype"),
+    ("d.update(zip(k, v))", "d.update(numpy.column_stack((k, v)))", "no object for each number; all of one dtype"),
     ("[d.get(x) for x in k]", "d.get_many(k)", "likewise, but for the values"),
     ("[d.get(x, 0) for x in k]", "d.get_many(k, 0)", "likewise"),
     ("l.extend(v)", "l.extend(v)", "no object for each number"),
@@ -429,9 +429,9 @@ results, errors and what is left. Results that are collections are temporary sto
     text += "and loads all.\n"
     text += "\n| with an ndarray `a` | here | |\n|---|---|---|\n"
     text += "".join(idiom_row(theirs, ours, ndarray, em_array, note) for theirs, ours, note in ARRAYS)
-    text += "\n## numpy.ndarray: EMDict, EMList, EMSet\n\nStored are NumPy's scalars, as by a loop over the arrays. Arrays of ints and "
-    text += "floats together become an array of floats by\n`column_stack`; `d.update(zip(k.tolist(), v.tolist()))` stores numbers of "
-    text += "Python's.\n"
+    text += "\n## numpy.ndarray: EMDict, EMList, EMSet\n\nStored are NumPy's scalars, as by a loop over the arrays. "
+    text += "Of an array of ints and one of floats `column_stack` makes floats.\n"
+    text += "`d.update(zip(k.tolist(), v.tolist()))` stores numbers of Python's.\n"
     text += "\n| with arrays `k` and `v`, and a dict `d`, list `l` or set `s` | here | |\n|---|---|---|\n"
     return text + "".join(idiom_row(theirs, ours, built_in, on_disk, note) for theirs, ours, note in INTO)
 
@@ -494,7 +494,8 @@ def built_in() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
     made: dict[Any, Any] = {1: 0}
     items: list[Any] = []
     members: set[Any] = set()
-    yield {"d": made, "l": items, "s": members} | keys_and_values(), lambda: (list(made.items()), items, sorted(members))
+    names = {"d": made, "l": items, "s": members} | keys_and_values()
+    yield names, lambda: (list(made.items()), items, sorted(members))
 
 
 @contextlib.contextmanager
@@ -504,7 +505,8 @@ def on_disk() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
     members: pyrsistence.EMSet[Any]
     with pyrsistence.EMDict(None) as made, pyrsistence.EMList(None) as items, pyrsistence.EMSet(None) as members:
         made[1] = 0
-        yield {"d": made, "l": items, "s": members} | keys_and_values(), lambda: (list(made.items()), list(items), sorted(members))
+        names = {"d": made, "l": items, "s": members} | keys_and_values()
+        yield names, lambda: (list(made.items()), list(items), sorted(members))
 
 
 def plain(thing: Any) -> Any:

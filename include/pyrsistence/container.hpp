@@ -52,8 +52,8 @@ public:
     Info info() const override;
     /// Looks at no more than a thousand leaves. O(pages / 200).
     Usage usage() const;
-    /// Its name in the store, which Store::rename() may have changed; empty in a store of one container. The one that it
-    /// was opened with if the handle is closed or the container is gone. O(1).
+    /// Its name in the store, which Store::rename() may have changed; empty in a store of one container. The one that
+    /// it was opened with if the handle is closed or the container is gone. O(1).
     std::string name() const;
 
 protected:

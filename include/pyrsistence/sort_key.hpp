@@ -43,8 +43,8 @@ Bytes put_sorted_entry_key(Buffer& out, Bytes identity, Bytes key);
 /// All keys of a container are comparable if each is so with its neighbours. Throws CorruptionError.
 bool comparable(Bytes sort_key, Bytes other);
 
-/// What keeps Python from comparing two keys: the kinds of both, as in {"str", "number"}; of tuples those of their first
-/// elements that differ. Nothing if they are comparable. Throws CorruptionError.
+/// What keeps Python from comparing two keys: the kinds of both, as in {"str", "number"}; of tuples those of their
+/// first elements that differ. Nothing if they are comparable. Throws CorruptionError.
 std::optional<std::pair<std::string_view, std::string_view>> incomparable_kinds(Bytes sort_key, Bytes other);
 
 }  // namespace pyrsistence

@@ -48,7 +48,7 @@ def scalars(array, row=()):
 
 
 def keys(array, row=()):
-    """scalars() of integers, and of floats no longer than Python's, unless register_key() has given them another identity."""
+    """scalars() of integers, and of floats no longer than Python's, unless register_key() was called for their type."""
     if type(array) is not numpy.ndarray or is_registered(array.dtype.type):
         return None
     kind, size = array.dtype.kind, array.dtype.itemsize

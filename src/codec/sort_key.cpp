@@ -45,9 +45,11 @@ constexpr std::uint32_t kNoLimit = std::numeric_limits<std::uint32_t>::max();
 
 /// The bytes of payloads behind tags kDate to kUuid.
 constexpr std::size_t kFixedSizes[] = {6, 8, 8, 8, 8, 8, 16};
-constexpr std::string_view kFixedNames[] = {"date", "naive datetime", "aware datetime", "naive time", "aware time", "timedelta", "UUID"};
+constexpr std::string_view kFixedNames[] = {"date",       "naive datetime", "aware datetime", "naive time",
+                                            "aware time", "timedelta",      "UUID"};
 constexpr bool is_fixed(std::uint8_t tag) { return tag >= Tag::kDate && tag <= Tag::kUuid; }
-static_assert(Tag::kUuid - Tag::kDate + 1 == std::size(kFixedSizes) && std::size(kFixedNames) == std::size(kFixedSizes));
+static_assert(Tag::kUuid - Tag::kDate + 1 == std::size(kFixedSizes));
+static_assert(std::size(kFixedNames) == std::size(kFixedSizes));
 
 /// Of a number it is that of any: see Parser::peek_class().
 std::string_view kind_name(std::uint8_t kind) {

@@ -116,7 +116,8 @@ Bytes value_of(Bytes entry, std::size_t identity_size) {
     return codec::split_entry(entry).value;
 }
 
-void index_new(WriteStep& step, ContainerId container, EntryId id, structures::HashIndex::Place& place, std::uint64_t hash) {
+void index_new(WriteStep& step, ContainerId container, EntryId id, structures::HashIndex::Place& place,
+               std::uint64_t hash) {
     if (id >= kLastId) throw CorruptionError("all ids of entries were given out, which takes longer than any store has existed");
     std::byte* root = step.change(container);
     DictRoot::set_next_id(root, id + 1);

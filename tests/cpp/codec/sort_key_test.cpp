@@ -185,8 +185,10 @@ TEST(SortKeyTest, NamesTheKindsThatCannotBeCompared) {
     EXPECT_EQ(kinds(std::tuple(1, 2), 1), "tuple number");
     EXPECT_EQ(kinds(std::tuple(1, std::tuple(2, text)), std::tuple(1, std::tuple(2, 3))), "str number");
     EXPECT_EQ(kinds(std::tuple(1, text), std::tuple(2, 3)), "");
-    for (const auto& [tag, name] : std::vector<std::pair<std::uint8_t, std::string>>{
-             {Tag::kDate, "date"}, {Tag::kAwareDateTime, "aware datetime"}, {Tag::kTimeDelta, "timedelta"}, {Tag::kUuid, "UUID"}}) {
+    const std::pair<std::uint8_t, const char*> fixed[] = {
+        {Tag::kDate, "date"}, {Tag::kAwareDateTime, "aware datetime"}, {Tag::kTimeDelta, "timedelta"},
+        {Tag::kUuid, "UUID"}};
+    for (const auto& [tag, name] : fixed) {
         Buffer identity, sort_key;
         identity.push_back(std::byte{tag});
         for (std::size_t size = detail::kShapes[tag]; identity.size() < size;) identity.push_back(std::byte{1});
