@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""EMArray, numpy.memmap and ndarray with data that are NumPy's already: scans in bytes per second, single items at two sizes."""
+"""EMArray, numpy.memmap and ndarray with data that are NumPy's already: scans in bytes per second, single items at two
+sizes; a dict that is filled from arrays, and looked up with one."""
 
 import argparse
 import random
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy
 
-from pyrsistence import EMArray
+from pyrsistence import EMArray, EMDict
 
 
 def best(action, repetitions: int = 5) -> float:
@@ -56,6 +57,26 @@ def items(array: EMArray, mapped: numpy.memmap, count: int) -> dict:
     return {name: f"{seconds / len(places) * 1e9:.0f} ns" for name, seconds in times.items()}
 
 
+def pairs(count: int) -> dict:
+    """Nanoseconds for each pair of two arrays that a new dict takes, and for each key of one that is looked up."""
+    generator = numpy.random.default_rng(1)
+    k, v = generator.permutation(count), generator.integers(0, 1 << 40, count)
+    loads = {
+        "`d.update(zip(k, v))`": lambda d: d.update(zip(k, v)),
+        "`d.update(zip(k.tolist(), v.tolist()))`": lambda d: d.update(zip(k.tolist(), v.tolist())),
+        "`d.update(dict(zip(k.tolist(), v.tolist())))`": lambda d: d.update(dict(zip(k.tolist(), v.tolist()))),
+        "`d.update(numpy.column_stack((k, v)))`": lambda d: d.update(numpy.column_stack((k, v))),
+    }
+    times = {}
+    for name, load in loads.items():
+        with tempfile.TemporaryDirectory() as directory, EMDict(Path(directory) / "d") as d:
+            times[name] = best(lambda load=load, d=d: load(d), 1)
+            if name == list(loads)[-1]:
+                times["`[d[x] for x in k]`"] = best(lambda: [d[x] for x in k])
+                times["`d.get_many(k)`"] = best(lambda: d.get_many(k))
+    return {name: f"{seconds / count * 1e9:.0f} ns" for name, seconds in times.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=16_000_000, help="items of 8 bytes")
@@ -71,6 +92,10 @@ def main() -> None:
     print("| | " + " | ".join(f"{size:,} items" for size in sizes) + " |\n|---|---:|---:|")
     for name, figures in table.items():
         print(f"| {name} | " + " | ".join(figures) + " |")
+    count = min(1_000_000, arguments.n)
+    print(f"\n| EMDict | {count:,} pairs |\n|---|---:|")
+    for name, figure in pairs(count).items():
+        print(f"| {name} | {figure} |")
 
 
 if __name__ == "__main__":

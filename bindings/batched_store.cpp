@@ -22,9 +22,7 @@ BatchedStore::BatchedStore(const Collection& dict, PyObject* source, RawDict::Ex
 void BatchedStore::add(PyObject* key, PyObject* value) {
     const bool encoded = quiet_ && plain(key) && encode_quietly(key, value);
     if (encoded && DictBatch::takes(entry_.view())) {
-        batch_.add(entry_.view());
-        if (batch_.full()) flush();
-        return;
+        return wait();
     }
     flush();
     if (!encoded) encode(key, value);
@@ -34,7 +32,7 @@ void BatchedStore::add(PyObject* key, PyObject* value) {
     else dict->insert(entry_.view(), ignored);
 }
 
-/// False if only pickle can represent the value.
+/// False if that may run somebody's code.
 bool BatchedStore::encode_quietly(PyObject* key, PyObject* value) {
     entry_.encode_key(dict_.serializer(), key);
     if (value == nullptr) {
@@ -42,13 +40,29 @@ bool BatchedStore::encode_quietly(PyObject* key, PyObject* value) {
         return true;
     }
     Obstacle obstacle;
-    return encode_native(value, entry_.bytes, obstacle);
+    return encode_native(value, entry_.bytes, obstacle, Numpy::known);
 }
 
 void BatchedStore::encode(PyObject* key, PyObject* value) {
     entry_.encode_key(dict_.serializer(), key);
     if (value == nullptr) put_none(entry_.bytes);
     else dict_.serializer().encode_value(value, entry_.bytes);
+}
+
+/// The entry is stored later.
+void BatchedStore::wait() {
+    batch_.add(entry_.view());
+    if (batch_.full()) flush();
+}
+
+void BatchedStore::add_all(const NumberArray& numbers) {
+    SignalPoll poll;
+    for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step([this] { flush(); })) {
+        entry_.encode_key(numbers, i);
+        numbers.put_value(entry_.bytes, i);
+        wait();
+    }
+    flush();
 }
 
 void BatchedStore::flush() {

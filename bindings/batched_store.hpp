@@ -5,6 +5,7 @@
 #pragma once
 
 #include "bindings/dict_parts.hpp"
+#include "bindings/number_array.hpp"
 
 namespace pyrsistence::bindings {
 
@@ -15,11 +16,14 @@ public:
 
     /// `value` is null for a member. Stores what waits first if user code may run.
     void add(PyObject* key, PyObject* value);
+    /// Stores each row of an array.
+    void add_all(const NumberArray& numbers);
     /// Stores what waits. To be called before user code may run, when an error has come, and at the end.
     void flush();
 
 private:
     bool encode_quietly(PyObject* key, PyObject* value);
+    void wait();
     void encode(PyObject* key, PyObject* value);
 
     const Collection& dict_;

@@ -74,6 +74,10 @@ nb::object call_missing(PyObject* self, PyObject* key) {
 /// Stores the pairs of an exact dict or an iterable, one after the other. What is no pair is left to Python, for
 /// its errors.
 PyObject* store_pairs(PyObject* self, PyObject* source) {
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::pairs, collection_of(self).serializer())) {
+        BatchedStore(collection_of(self), source, RawDict::Existing::replace).add_all(*numbers);
+        Py_RETURN_NONE;
+    }
     const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
     const nb::object iterator = own(PyObject_GetIter(items.ptr()));
     BatchedStore store(collection_of(self), source, RawDict::Existing::replace);
@@ -153,19 +157,30 @@ PyObject* get_many(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     if (overrides_get(self)) return generic("generic_get_many", self, args, count);
     const Collection& dict = collection_of(self);
     const nb::handle fallback = count == 2 ? args[1] : Py_None;
-    const nb::object values = own(PyList_New(0)), iterator = own(PyObject_GetIter(args[0]));
+    const nb::object values = own(PyList_New(0));
     Chunk identities, found;
     Buffer identity;
     SignalPoll poll;
-    for (nb::object key; (key = nb::steal(PyIter_Next(iterator.ptr()))).is_valid(); poll.step()) {
-        identity.clear();
-        dict.serializer().encode_lookup(key.ptr(), identity);
+    const auto add = [&] {
         identities.add(0, identity);
-        if (identities.items.size() < RawDict::kTogether) continue;
+        identity.clear();
+        if (identities.items.size() < RawDict::kTogether) return;
         look_up(dict, identities, found, fallback, values.ptr());
         identities.clear();
+    };
+    if (const auto numbers = NumberArray::of(args[0], NumberArray::Use::keys, dict.serializer())) {
+        for (std::size_t i = 0; i < numbers->rows(); ++i, poll.step()) {
+            numbers->put_identity(identity, i);
+            add();
+        }
+    } else {
+        const nb::object iterator = own(PyObject_GetIter(args[0]));
+        for (nb::object key; (key = nb::steal(PyIter_Next(iterator.ptr()))).is_valid(); poll.step()) {
+            dict.serializer().encode_lookup(key.ptr(), identity);
+            add();
+        }
+        if (PyErr_Occurred()) raise_pending();
     }
-    if (PyErr_Occurred()) raise_pending();
     look_up(dict, identities, found, fallback, values.ptr());
     return Py_NewRef(values.ptr());
 }
@@ -254,7 +269,7 @@ pickler, unpickler: objects with pickle(object) -> bytes and unpickle(bytes) -> 
 mode: "a" creates what is missing, "r" reads only, "r+" must exist, "w" empties a store, "x" must not exist.
 allow_pickle: False refuses to pickle and to unpickle: for files from strangers.
 memory_limit: bytes of private memory, at least 4 MiB; by default a quarter of what the process may use.
-name: of the dict, in a store of several containers (see Store).
+name: of the dict, in a store of several containers (see Store); with "r" and "r+" it must exist, too.
 at: the name of a snapshot of the store to be read (see snapshots); nothing can be changed then.
 
 Raises FormatError, LockedError (the message names the process), CorruptionError, FileNotFoundError,
@@ -281,9 +296,9 @@ constexpr const char* kGetManyDoc = R"(get_many($self, keys, default=None, /)
 
 Return the values for many keys as a list, with default for those that are missing.
 
-keys: an iterable; the list has their order. The same as [d.get(key, default) for key in keys], but what the keys
-need is loaded side by side, from memory or, for a store larger than memory, from the disk: worth it for keys that
-are spread over millions of entries.
+keys: an iterable, of many numbers best an ndarray; the list has their order. The same as
+[d.get(key, default) for key in keys], but what the keys need is loaded side by side, from memory or, for a store
+larger than memory, from the disk: worth it for keys that are spread over millions of entries.
 O(len(keys)). The keys are looked up in groups, each of which sees one moment of a dict that others change.
 
 >>> import pyrsistence

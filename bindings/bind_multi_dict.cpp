@@ -135,6 +135,10 @@ PyObject* discard(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 /// Adds the pairs of an iterable, one operation each.
 PyObject* add_pairs(PyObject* self, PyObject* source) {
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::pairs, collection_of(self).serializer())) {
+        sorted::store_rows(collection_of(self), *numbers, [](RawSorted& dict, const auto& entry) { dict.push(entry); });
+        Py_RETURN_NONE;
+    }
     const nb::object iterator = own(PyObject_GetIter(source));
     SignalPoll poll;
     for (Py_ssize_t position = 0;; ++position, poll.step()) {

@@ -100,6 +100,10 @@ PyObject* clear(PyObject* self, PyObject*) {
 
 /// Adds the elements of an iterable, one after the other.
 PyObject* add_all(PyObject* self, PyObject* source) {
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::keys, collection_of(self).serializer())) {
+        BatchedStore(collection_of(self), source, RawDict::Existing::keep).add_all(*numbers);
+        Py_RETURN_NONE;
+    }
     const nb::object iterator = own(PyObject_GetIter(source));
     BatchedStore store(collection_of(self), source, RawDict::Existing::keep);
     for_each_element(iterator.ptr(), store, [&](const nb::object& member) { store.add(member.ptr(), nullptr); });

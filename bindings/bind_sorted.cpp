@@ -170,6 +170,10 @@ PyObject* setdefault(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 
 /// Stores the pairs of an exact dict or an iterable, one operation each.
 PyObject* store_pairs(PyObject* self, PyObject* source) {
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::pairs, collection_of(self).serializer())) {
+        sorted::store_rows(collection_of(self), *numbers, [](RawSorted& dict, const auto& entry) { dict.set(entry); });
+        Py_RETURN_NONE;
+    }
     const nb::object items = PyDict_CheckExact(source) ? own(PyObject_CallMethod(source, "items", nullptr)) : nb::borrow(source);
     const nb::object iterator = own(PyObject_GetIter(items.ptr()));
     SignalPoll poll;
@@ -218,6 +222,12 @@ PyObject* set_pop(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 }
 
 PyObject* add_all(PyObject* self, PyObject* source) {
+    if (const auto numbers = NumberArray::of(source, NumberArray::Use::keys, collection_of(self).serializer())) {
+        Buffer existing;
+        sorted::store_rows(collection_of(self), *numbers,
+                           [&](RawSorted& set, const auto& entry) { set.insert(entry, existing); });
+        Py_RETURN_NONE;
+    }
     const nb::object iterator = own(PyObject_GetIter(source));
     SignalPoll poll;
     for (nb::object member; (member = nb::steal(PyIter_Next(iterator.ptr()))).is_valid(); poll.step()) {

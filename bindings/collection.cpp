@@ -202,6 +202,8 @@ void Collection::close() {
                     "transaction, or the function that reports progress, has ended");
     }
     const std::unique_ptr<Session> session = std::move(session_);
+    // The container may have been renamed; open() is to find it again.
+    if (kind_.open_in) options_.name = static_cast<Container&>(*session->engine).name();
     while (session->users > 0 && session->process == ::getpid()) {
         const WithoutGil released;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -371,7 +373,9 @@ nb::object Collection::path() const {
     return decode_path(to_bytes(as_bytes(path_.native())));
 }
 
-nb::object Collection::name() const { return to_text(options_.name); }
+nb::object Collection::name() const {
+    return to_text(session_ && kind_.open_in ? Use<Container>(*this)->name() : options_.name);
+}
 
 nb::object Collection::mode() const { return own(PyUnicode_FromString(name_of(options_.mode))); }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bindings/collection.hpp"
+#include "bindings/number_array.hpp"
 #include "pyrsistence/encoding.hpp"
 #include "pyrsistence/raw_dict.hpp"
 
@@ -22,6 +23,15 @@ struct Entry {
             bytes.push_back(std::byte{Tag::kSeparator});
             bytes.append(original);
         }
+        key_size = bytes.size();
+    }
+    /// The key is in a row of an array.
+    void encode_key(const NumberArray& numbers, std::size_t row) {
+        bytes.clear();
+        numbers.put_identity(bytes, row);
+        identity_size = bytes.size();
+        bytes.push_back(std::byte{Tag::kSeparator});
+        numbers.put_item(bytes, row);
         key_size = bytes.size();
     }
     void encode(const Serializer& serializer, PyObject* key, PyObject* value) {

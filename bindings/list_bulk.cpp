@@ -1,9 +1,9 @@
 // Operations on whole lists: extend, sort, copy, *, comparison.
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "bindings/list.hpp"
+#include "bindings/number_array.hpp"
 #include "bindings/sorter.hpp"
 #include "bindings/value_codec.hpp"
 
@@ -66,18 +66,18 @@ public:
     void append(PyObject* value) {
         const std::size_t begin = items_.bytes.size();
         Obstacle obstacle;
-        if (!native_ || !encode_native(value, items_.bytes, obstacle)) {
+        if (!native_ || !encode_native(value, items_.bytes, obstacle, Numpy::known)) {
             items_.bytes.truncate(begin);
             return append_foreign(value);
         }
         added(begin);
     }
-    /// The scalars of an array. REQUIRES: quiet, and no picklers.
-    void append_scalars(std::string_view dtype, Bytes elements, std::size_t size) {
+    /// REQUIRES: quiet, and no picklers.
+    void append_numbers(const NumberArray& numbers) {
         SignalPoll poll;
-        for (; !elements.empty(); elements = elements.subspan(size), poll.step()) {
+        for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step()) {
             const std::size_t begin = items_.bytes.size();
-            put_numpy_scalar(items_.bytes, dtype, elements.first(size));
+            numbers.put_item(items_.bytes, i);
             added(begin);
         }
     }
@@ -113,16 +113,6 @@ private:
     const std::size_t together_;
     Chunk items_;
 };
-
-LazyAttribute numpy_scalars{"pyrsistence._numpy", "scalars"};
-
-/// For an array of numbers dtype, size and memory of its scalars, as _numpy.scalars() describes them; else null.
-nb::object scalars_of(PyObject* list, PyObject* iterable) {
-    const bool array = std::strcmp(Py_TYPE(iterable)->tp_name, "numpy.ndarray") == 0;
-    if (!array || collection_of(list).serializer().custom_keys()) return {};
-    nb::object scalars = numpy_scalars(nb::handle(iterable));
-    return scalars.is_none() ? nb::object() : scalars;
-}
 
 // ---- sort ----
 
@@ -242,17 +232,12 @@ void extend(PyObject* self, PyObject* iterable) {
 }
 
 void append_all(PyObject* self, PyObject* iterable) {
-    const nb::object scalars = scalars_of(self, iterable);
+    const auto numbers = NumberArray::of(iterable, NumberArray::Use::values, collection_of(self).serializer());
     const bool known = PyList_CheckExact(iterable) || PyTuple_CheckExact(iterable) || Py_IS_TYPE(iterable, &PyRange_Type);
-    Appender appender(self, known || scalars.is_valid());
+    Appender appender(self, known || numbers);
     try {
-        if (scalars.is_valid()) {
-            const Memory elements(PyTuple_GET_ITEM(scalars.ptr(), 2), PyBUF_SIMPLE);
-            const auto size = nb::cast<std::size_t>(nb::handle(PyTuple_GET_ITEM(scalars.ptr(), 1)));
-            appender.append_scalars(as_text(bytes_of(PyTuple_GET_ITEM(scalars.ptr(), 0))), elements.bytes(), size);
-        } else {
-            for_each(iterable, [&](PyObject* value) { appender.append(value); });
-        }
+        if (numbers) appender.append_numbers(*numbers);
+        else for_each(iterable, [&](PyObject* value) { appender.append(value); });
     } catch (const nb::python_error&) {
         appender.flush();  // what came before stays
         throw;

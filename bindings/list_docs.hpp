@@ -21,7 +21,7 @@ pickler, unpickler: objects with pickle(object) -> bytes and unpickle(bytes) -> 
 mode: "a" creates what is missing, "r" reads only, "r+" must exist, "w" empties a store, "x" must not exist.
 allow_pickle: False refuses to pickle and to unpickle: for files from strangers.
 memory_limit: bytes of private memory, at least 4 MiB; by default a quarter of what the process may use.
-name: of the list, in a store of several containers (see Store).
+name: of the list, in a store of several containers (see Store); with "r" and "r+" it must exist, too.
 at: the name of a snapshot of the store to be read (see snapshots); nothing can be changed then.
 
 Raises FormatError, LockedError (the message names the process), CorruptionError, FileNotFoundError,

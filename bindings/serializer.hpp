@@ -36,6 +36,8 @@ public:
     bool allow_pickle() const noexcept { return allow_pickle_; }
     /// Whether keys are stored as a pickler made them and found by the digests of their identities.
     bool custom_keys() const noexcept { return pickler_.is_valid() || unpickler_.is_valid(); }
+    /// Whether a key is stored as its identity and its value item; otherwise only the functions above know how.
+    bool plain_keys() const noexcept { return !custom_keys() && !custom_required_; }
     /// Says that the keys in the store are custom; lookups without a pickler then throw Error.
     void require_custom_keys(bool required) noexcept { custom_required_ = required; }
 

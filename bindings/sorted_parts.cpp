@@ -1,6 +1,7 @@
 #include "bindings/sorted_parts.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "bindings/iterator_type.hpp"
@@ -13,10 +14,16 @@ namespace {
 
 constexpr std::size_t kFirstChunk = 16, kMaxChunk = 1024;
 
-/// Whether values of this class are compared as those of the built-in one that it is derived from.
+/// Of NumPy itself: its classes are static, which one made in Python never is.
+bool is_numpys(PyTypeObject* type) noexcept {
+    return (type->tp_flags & Py_TPFLAGS_HEAPTYPE) == 0 && std::strncmp(type->tp_name, "numpy.", 6) == 0;
+}
+
+/// Whether values of this class are compared as those of the built-in one that it is derived from. A numpy.float64 is a
+/// float; that it compares itself with arrays, too, does not matter.
 bool has_usual_order(PyTypeObject* type) noexcept {
     for (PyTypeObject* base : {&PyLong_Type, &PyUnicode_Type, &PyBytes_Type, &PyFloat_Type, &PyTuple_Type}) {
-        if (PyType_IsSubtype(type, base)) return type->tp_richcompare == base->tp_richcompare;
+        if (PyType_IsSubtype(type, base)) return type->tp_richcompare == base->tp_richcompare || is_numpys(type);
     }
     return true;
 }
@@ -161,6 +168,15 @@ void Entry::encode_key(const Serializer& serializer, PyObject* key) {
     Buffer identity, digest, original;
     encode_ordered_identity(key, identity);
     serializer.encode_key(key, digest, original);
+    sort_key.assign(put_sorted_entry_key(bytes, identity, original));
+    key_size = bytes.size();
+}
+
+void Entry::encode_key(const NumberArray& numbers, std::size_t row) {
+    Buffer identity, original;
+    numbers.put_identity(identity, row);
+    numbers.put_item(original, row);
+    bytes.clear();
     sort_key.assign(put_sorted_entry_key(bytes, identity, original));
     key_size = bytes.size();
 }

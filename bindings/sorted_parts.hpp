@@ -3,6 +3,7 @@
 #pragma once
 
 #include "bindings/collection.hpp"
+#include "bindings/number_array.hpp"
 #include "pyrsistence/raw_sorted.hpp"
 #include "pyrsistence/sort_key.hpp"
 
@@ -26,12 +27,26 @@ struct Entry {
     std::size_t key_size = 0;
 
     void encode_key(const Serializer& serializer, PyObject* key);
+    /// The key is in a row of an array.
+    void encode_key(const NumberArray& numbers, std::size_t row);
     SortedEntry view() const noexcept { return {bytes, sort_key, key_size}; }
 };
 
 enum class Part { keys, values, items };
 /// A new reference to a key, a value or a pair. REQUIRES: the entry is private memory. In a queue whose item is its own priority, both are the item.
 PyObject* decode(const Serializer& serializer, Bytes entry, Part part);
+
+/// Calls store(engine, entry) for each row of an array, one operation each.
+template <class Store>
+void store_rows(const Collection& container, const NumberArray& numbers, Store store) {
+    Entry entry;
+    SignalPoll poll;
+    for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step()) {
+        entry.encode_key(numbers, i);
+        numbers.put_value(entry.bytes, i);
+        store(*Engine(container), entry.view());
+    }
+}
 
 /// Copies the entry at an index, which counts from the end if it is negative; false if there is none.
 bool read_at(const Collection& self, Py_ssize_t index, Chunk& chunk);

@@ -193,7 +193,7 @@ void Sorter::add(Bytes item, PyObject* value) {
     }
     if (kind_ == KeyKind::none) kind_ = native.kind;
     if (kind_ != native.kind) become_objects();
-    std::uint64_t cost = record_.size() + 10 + kEntryBytes;
+    std::uint64_t cost = record_.size() + detail::kMaxVarint + kEntryBytes;
     if (kind_ == KeyKind::object) {
         if (!key.is_valid()) key = serializer_.decode_value(record_);
         cost += object_bytes(key.ptr(), record_.size()) + kRankBytes;
@@ -204,11 +204,8 @@ void Sorter::add(Bytes item, PyObject* value) {
         if (!keys_.is_valid()) keys_ = own(PyList_New(0));
         checked(PyList_Append(keys_.ptr(), key.ptr()));
     }
-    std::byte head[10];
-    std::size_t n = 0;
-    std::uint64_t size = record_.size();
-    for (; size >= 0x80; size >>= 7) head[n++] = std::byte(size | 0x80);
-    head[n++] = std::byte(size);
+    std::byte head[detail::kMaxVarint];
+    const std::size_t n = detail::store_varint(head, record_.size());
     detail::make_room(bytes_, n + record_.size(), budget);
     detail::make_room(entries_, 1, budget / kEntryBytes);
     entries_.push_back({native.prefix, bytes_.size()});

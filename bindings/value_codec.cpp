@@ -132,7 +132,7 @@ void remember_number(PyTypeObject* type, std::string_view dtype) {
 /// since before Python 3.12 an allocation may run the garbage collector and so any code.
 class ValueEncoder {
 public:
-    ValueEncoder(Buffer& out, Obstacle& obstacle) : out_(out), obstacle_(obstacle) {}
+    ValueEncoder(Buffer& out, Obstacle& obstacle, Numpy numpy) : out_(out), obstacle_(obstacle), numpy_(numpy) {}
 
     bool encode(PyObject* value) {
         PyTypeObject* type = Py_TYPE(value);
@@ -281,6 +281,7 @@ private:
             put_numpy_scalar(out_, *dtype, Memory(scalar, PyBUF_SIMPLE).bytes());
             return true;
         }
+        if (numpy_ == Numpy::known) return fail(Obstacle::Kind::other_type, scalar);
         const nb::object description = numpy_describe(nb::handle(scalar));
         if (description.is_none()) return fail(Obstacle::Kind::other_type, scalar);
         const std::string_view dtype = as_text(bytes_of(PyTuple_GET_ITEM(description.ptr(), 0)));
@@ -291,6 +292,7 @@ private:
 
     Buffer& out_;
     Obstacle& obstacle_;
+    const Numpy numpy_;
     AddressTable seen_;
     std::size_t repeated_ = 0;
     unsigned depth_ = 0;
@@ -499,9 +501,9 @@ std::string Obstacle::describe() const {
     }
 }
 
-bool encode_native(PyObject* value, Buffer& out, Obstacle& obstacle) {
+bool encode_native(PyObject* value, Buffer& out, Obstacle& obstacle, Numpy numpy) {
     if (encode_atom(value, out)) return true;
-    return ValueEncoder(out, obstacle).encode(value);
+    return ValueEncoder(out, obstacle, numpy).encode(value);
 }
 
 nb::object decode_native(Bytes bytes, Grammar grammar) {

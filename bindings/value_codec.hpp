@@ -17,8 +17,15 @@ struct Obstacle {
     std::string describe() const;
 };
 
-/// Appends the item of `value`. If only pickle can represent it, returns false: what was appended is void.
-bool encode_native(PyObject* value, Buffer& out, Obstacle& obstacle);
+/// Which NumPy scalars are encoded.
+enum class Numpy {
+    known,  ///< numbers of the types of which one has been encoded already: no Python code runs
+    all,    ///< others are described by pyrsistence._numpy
+};
+
+/// Appends the item of `value`. If only pickle can represent it, or it holds a scalar that is left out, returns false:
+/// what was appended is void.
+bool encode_native(PyObject* value, Buffer& out, Obstacle& obstacle, Numpy numpy = Numpy::all);
 
 enum class Grammar {
     value,     ///< the tags of "Values" but for 0F and 31, which are the serializer's affair

@@ -382,6 +382,16 @@ def methods(model: Model) -> list[str]:
     return sorted(own - NO_METHODS - private, key=lambda name: (name.startswith("_"), name))
 
 
+# Arrays of numbers, `k` and `v`, with the built-in collections and those on disk: dict, list and set.
+INTO = [
+    ("d.update(zip(k, v))", "d.update(numpy.column_stack((k, v)))", "no object for each number; all of one dtype"),
+    ("[d.get(x) for x in k]", "d.get_many(k)", "likewise, but for the values"),
+    ("[d.get(x, 0) for x in k]", "d.get_many(k, 0)", "likewise"),
+    ("l.extend(v)", "l.extend(v)", "no object for each number"),
+    ("s.update(k)", "s.update(k)", "likewise"),
+]
+
+
 def rows(model: Model, used: set[str]) -> Iterator[tuple[str, str, str]]:
     for name in methods(model):
         if name not in model.examples:
@@ -418,7 +428,12 @@ results, errors and what is left. Results that are collections are temporary sto
     text += "\n## numpy.ndarray: EMArray\n\nOf one dimension. `a[:]` is an ndarray with everything that these have, "
     text += "and loads all.\n"
     text += "\n| with an ndarray `a` | here | |\n|---|---|---|\n"
-    return text + "".join(idiom_row(theirs, ours, ndarray, em_array, note) for theirs, ours, note in ARRAYS)
+    text += "".join(idiom_row(theirs, ours, ndarray, em_array, note) for theirs, ours, note in ARRAYS)
+    text += "\n## numpy.ndarray: EMDict, EMList, EMSet\n\nStored are NumPy's scalars, as by a loop over the arrays. "
+    text += "Of an array of ints and one of floats `column_stack` makes floats.\n"
+    text += "`d.update(zip(k.tolist(), v.tolist()))` stores numbers of Python's.\n"
+    text += "\n| with arrays `k` and `v`, and a dict `d`, list `l` or set `s` | here | |\n|---|---|---|\n"
+    return text + "".join(idiom_row(theirs, ours, built_in, on_disk, note) for theirs, ours, note in INTO)
 
 
 # ----------------------------------------------------------------------------------------------------- idioms
@@ -468,6 +483,30 @@ def em_array() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
     with pyrsistence.EMArray(None, "i4") as made, tempfile.NamedTemporaryFile() as file:
         made.extend(NUMBERS)
         yield {"a": made, "f": file.name}, lambda: (Path(file.name).read_bytes(), made[:])
+
+
+def keys_and_values() -> dict[str, Any]:
+    return {"k": numpy.array([3, 1, 4, 1]), "v": numpy.array([30, 10, 40, 20])}
+
+
+@contextlib.contextmanager
+def built_in() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    made: dict[Any, Any] = {1: 0}
+    items: list[Any] = []
+    members: set[Any] = set()
+    names = {"d": made, "l": items, "s": members} | keys_and_values()
+    yield names, lambda: (list(made.items()), items, sorted(members))
+
+
+@contextlib.contextmanager
+def on_disk() -> Iterator[tuple[dict[str, Any], Callable[[], Any]]]:
+    made: pyrsistence.EMDict[Any, Any]
+    items: pyrsistence.EMList[Any]
+    members: pyrsistence.EMSet[Any]
+    with pyrsistence.EMDict(None) as made, pyrsistence.EMList(None) as items, pyrsistence.EMSet(None) as members:
+        made[1] = 0
+        names = {"d": made, "l": items, "s": members} | keys_and_values()
+        yield names, lambda: (list(made.items()), list(items), sorted(members))
 
 
 def plain(thing: Any) -> Any:

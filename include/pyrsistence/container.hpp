@@ -52,8 +52,9 @@ public:
     Info info() const override;
     /// Looks at no more than a thousand leaves. O(pages / 200).
     Usage usage() const;
-    /// Its name in the store; empty in a store of one container.
-    const std::string& name() const noexcept { return name_; }
+    /// Its name in the store, which Store::rename() may have changed; empty in a store of one container. The one that
+    /// it was opened with if the handle is closed or the container is gone. O(1).
+    std::string name() const;
 
 protected:
     /// Gives a new container what it is to have from the beginning.

@@ -270,7 +270,8 @@ private:
     }
 };
 
-/// An input iterator; copies share one position. It holds no page, and reads ahead in growing steps.
+/// An input iterator: when it has been advanced, older copies of it must not be used any more, since they share its
+/// position. It holds no page, and reads ahead in growing steps.
 template <Storable K, Storable V>
 class Dict<K, V>::iterator {
 public:

@@ -79,6 +79,15 @@ inline void store_u64(std::byte* place, std::uint64_t value) noexcept {
     std::memcpy(place, &value, sizeof value);
 }
 
+inline constexpr std::size_t kMaxVarint = 10;  ///< bytes
+/// Little-endian groups of 7 bits, each but the last with the high bit set; returns how many.
+inline std::size_t store_varint(std::byte* place, std::uint64_t value) noexcept {
+    std::size_t n = 0;
+    for (; value >= 0x80; value >>= 7) place[n++] = static_cast<std::byte>(value | 0x80);
+    place[n++] = static_cast<std::byte>(value);
+    return n;
+}
+
 /// Appends `base` + n and the n significant bytes of `payload`: one store of eight, then cut to n.
 inline void put_short_payload(Buffer& out, std::uint8_t base, std::uint64_t payload) {
     const std::size_t n = (static_cast<std::size_t>(std::bit_width(payload)) + 7) / 8;

@@ -68,7 +68,7 @@ std::uint64_t heap_bytes(const T& value) {
     }
 }
 
-/// Turns a class with done(), front() and pop() into an input range.
+/// Turns a class with done(), front() and pop() into an input range, of which all iterators share the position.
 template <class Range, class T>
 class InputIterator {
 public:

@@ -35,7 +35,7 @@ struct StoreOptions;
 /// What opening does with what it finds, as in h5py and zarr.
 enum class Mode {
     read,        ///< "r": read-only, must exist
-    read_write,  ///< "r+": must exist
+    read_write,  ///< "r+": must exist; so must the container, unless a Store is opened
     append,      ///< "a": created if missing
     truncate,    ///< "w": emptied if it is a store, created if missing
     exclusive,   ///< "x": must not exist

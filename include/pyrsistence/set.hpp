@@ -88,7 +88,8 @@ public:
     iterator find(Parameter member) const { return iterator(Members::find(member)); }
 };
 
-/// An input iterator; copies share one position. It holds no page, and reads ahead in growing steps.
+/// An input iterator: when it has been advanced, older copies of it must not be used any more, since they share its
+/// position. It holds no page, and reads ahead in growing steps.
 template <Storable K>
 class Set<K>::iterator {
 public:

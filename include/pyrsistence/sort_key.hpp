@@ -2,6 +2,10 @@
 // search by (docs/format.md, "Sort keys"). Pure functions of their arguments, safe from any thread.
 #pragma once
 
+#include <optional>
+#include <string_view>
+#include <utility>
+
 #include "pyrsistence/encoding.hpp"
 
 namespace pyrsistence {
@@ -36,7 +40,11 @@ bool has_own_sort_key(const SortedEntryView& entry);
 Bytes put_sorted_entry_key(Buffer& out, Bytes identity, Bytes key);
 
 /// Whether Python can compare two keys: 1 and 2.5, ("a", 1) and ("b", None), but not 1 and "a", nor ("a", 1) and ("a", "b").
-/// All keys of a container are comparable if each is so with its neighbours.
+/// All keys of a container are comparable if each is so with its neighbours. Throws CorruptionError.
 bool comparable(Bytes sort_key, Bytes other);
+
+/// What keeps Python from comparing two keys: the kinds of both, as in {"str", "number"}; of tuples those of their
+/// first elements that differ. Nothing if they are comparable. Throws CorruptionError.
+std::optional<std::pair<std::string_view, std::string_view>> incomparable_kinds(Bytes sort_key, Bytes other);
 
 }  // namespace pyrsistence

@@ -105,9 +105,10 @@ bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
     return false;
 }
 
-/// An input iterator over a sorted container; copies share one position. It holds no page, and reads ahead in growing
-/// steps. When the container has changed it finds its place again by the key it is at; of several equal keys it passes
-/// over as many as it has met. `decode` makes a value of an entry.
+/// An input iterator over a sorted container: when it has been advanced, older copies of it must not be used any more,
+/// since they share its position. It holds no page, and reads ahead in growing steps. When the container has changed it
+/// finds its place again by the key it is at; of several equal keys it passes over as many as it has met. `decode`
+/// makes a value of an entry.
 template <class Value, Value (*decode)(Bytes entry)>
 class SortedIterator {
 public:

@@ -157,6 +157,11 @@ def _registered_function(cls):
     return _immutable[base] if base in _immutable else vars(base)[_REGISTERED]
 
 
+def is_registered(cls):
+    """Whether register_key() was called for a class or a base of it."""
+    return _registered_function(cls) is not None
+
+
 def _describe_registered(key):
     return _instance(type(key), _registered_function(type(key))(key))
 

@@ -126,7 +126,8 @@ def update(self, other=(), /, **kwargs):
     """Store the pairs of a mapping, of an iterable of pairs, and of keyword arguments.
 
     A sequence of operations: if one fails, those before it stay. O(number of pairs * log n). Pairs of built-in objects in a
-    list, tuple or dict are stored up to 64 in one operation, in less time.
+    list, tuple or dict are stored up to 64 in one operation, in less time. The rows of an ndarray of
+    integers or floats are taken as they are: numpy.column_stack((keys, values)).
 
     >>> import pyrsistence
     >>> with pyrsistence.EMDict(None) as d:

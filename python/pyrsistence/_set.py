@@ -35,7 +35,7 @@ def _as_set(self, other):
 def update(self, *others):
     """Add the elements of all others, which are iterables. Those before one that fails stay.
 
-    Built-in objects in a list, tuple or dict are stored up to 64 in one operation.
+    Built-in objects in a list, tuple or dict, and numbers in an ndarray, are stored up to 64 in one operation.
 
     >>> import pyrsistence
     >>> with pyrsistence.EMSet(None) as s:

@@ -249,7 +249,9 @@ class Store(StoreHandle):
         return Store._open_snapshot(self)
 
     def rename(self, old, new):
-        """Give a container another name. KeyError if there is none, ExistsError if the new name is taken.
+        """Give a container another name, which older handles on it have then, too.
+
+        KeyError if there is no such container, ExistsError if the new name is taken.
 
         >>> import pyrsistence
         >>> with pyrsistence.Store(None) as store:

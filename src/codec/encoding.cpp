@@ -28,11 +28,8 @@ void throw_unexpected(const char* wanted, std::uint8_t tag) {
 }
 
 void put_long_varint(Buffer& out, std::uint64_t value) {
-    std::byte* place = out.extend(10);
-    std::size_t n = 0;
-    for (; value >= 0x80; value >>= 7) place[n++] = static_cast<std::byte>(value | 0x80);
-    place[n++] = static_cast<std::byte>(value);
-    out.truncate(out.size() - 10 + n);
+    std::byte* place = out.extend(kMaxVarint);
+    out.truncate(out.size() - kMaxVarint + store_varint(place, value));
 }
 
 namespace {

@@ -45,8 +45,24 @@ constexpr std::uint32_t kNoLimit = std::numeric_limits<std::uint32_t>::max();
 
 /// The bytes of payloads behind tags kDate to kUuid.
 constexpr std::size_t kFixedSizes[] = {6, 8, 8, 8, 8, 8, 16};
+constexpr std::string_view kFixedNames[] = {"date",       "naive datetime", "aware datetime", "naive time",
+                                            "aware time", "timedelta",      "UUID"};
 constexpr bool is_fixed(std::uint8_t tag) { return tag >= Tag::kDate && tag <= Tag::kUuid; }
 static_assert(Tag::kUuid - Tag::kDate + 1 == std::size(kFixedSizes));
+static_assert(std::size(kFixedNames) == std::size(kFixedSizes));
+
+/// Of a number it is that of any: see Parser::peek_class().
+std::string_view kind_name(std::uint8_t kind) {
+    if (kind >= kFixed && kind < kFixed + std::size(kFixedSizes)) return kFixedNames[kind - kFixed];
+    switch (kind) {
+        case kNone: return "None";
+        case kZero: return "number";
+        case kByteString: return "bytes";
+        case kText: return "str";
+        case kTuple: return "tuple";
+        default: return "unknown";
+    }
+}
 
 [[noreturn]] void malformed() { throw CorruptionError("a malformed sort key; restore a backup, or save what can be read by verify(repair=True)"); }
 
@@ -498,17 +514,20 @@ Bytes put_sorted_entry_key(Buffer& out, Bytes identity, Bytes key) {
     return out.view().subspan(begin, sort_key.size());
 }
 
-bool comparable(Bytes sort_key, Bytes other) {
-    const auto kind_of = [](Bytes key) { return Parser(key).peek_class(); };
-    if (const std::uint8_t kind = kind_of(sort_key); kind != kTuple) return kind == kind_of(other);
-    for (Parser a(sort_key), b(other);;) {
+bool comparable(Bytes sort_key, Bytes other) { return !incomparable_kinds(sort_key, other); }
+
+std::optional<std::pair<std::string_view, std::string_view>> incomparable_kinds(Bytes sort_key, Bytes other) {
+    Parser a(sort_key), b(other);
+    for (bool within = false;; within = true) {
         const std::uint8_t kind = a.peek_class(), other_kind = b.peek_class();
-        if (kind == kEnd || other_kind == kEnd) {
-            if (kind != other_kind || a.at_end() || b.at_end()) return true;
+        if (within && (kind == kEnd || other_kind == kEnd)) {
+            if (kind != other_kind || a.at_end() || b.at_end()) return std::nullopt;
         } else if (kind != other_kind) {
-            return false;
+            return std::pair(kind_name(kind), kind_name(other_kind));
+        } else if (!within && kind != kTuple) {
+            return std::nullopt;
         }
-        if (!std::ranges::equal(a.token(), b.token())) return true;
+        if (!std::ranges::equal(a.token(), b.token())) return std::nullopt;
     }
 }
 

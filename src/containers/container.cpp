@@ -18,8 +18,8 @@ Container::Container(std::uint8_t type, const std::filesystem::path& path, const
     : Handle(path, options), name_(options.name) {
     // Who does not name a container of a store of several has not meant to add one.
     const Create create = name_.empty() ? Create::first : Create::always;
-    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create ? create : Create::never, snapshot_.get(),
-                                 prepare);
+    const bool may_create = !read_only_ && options.mode != Mode::read_write && missing == Missing::create;
+    id_ = store().open_container(type_of(type), name_, may_create ? create : Create::never, snapshot_.get(), prepare);
 }
 
 Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare, Missing missing)
@@ -29,6 +29,18 @@ Container::Container(std::uint8_t type, const Handle& where, std::string_view na
 }
 
 Container::Container(const Container& live, Time time) : Handle(live, time), id_(live.id_), name_(live.name_) {}
+
+std::string Container::name() const {
+    if (closed()) return name_;
+    try {
+        const storage::ReadStep step = reading();
+        std::string name(storage::RootPage::name(step.root(id_)));
+        step.finish();
+        return name;
+    } catch (const Error&) {
+        return name_;  // what is wrong is for those to tell who need more than a name
+    }
+}
 
 storage::ReadStep Container::reading() const { return storage::ReadStep(store(), snapshot_.get()); }
 

@@ -93,7 +93,7 @@ public:
     void add(FoundEntry& found, std::uint64_t hash, Bytes entry) {
         const EntryId id = DictRoot::next_id(step_.root(container_));
         if (count_ == 0) first_ = id;
-        containers::index_new(step_, container_, id, found, hash);
+        containers::index_new(step_, container_, id, found.place, hash);
         containers::log_new(step_, container_, id, hash, containers::Payload(step_, entry));
         tags_[count_] = structures::BucketTree::tag_of(hash);
         records_[count_++] = {entry, false};

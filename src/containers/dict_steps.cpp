@@ -22,14 +22,7 @@ bool starts_with(Bytes entry, Bytes identity) {
     return entry.size() > identity.size() && std::memcmp(entry.data(), identity.data(), identity.size()) == 0;
 }
 
-void add(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Record& record) {
-    std::byte* root = step.change(container);
-    DictRoot::set_next_id(root, id + 1);
-    DictRoot::entries(step.pager(), root).put(id, record);
-    DictRoot::index(step.pager(), root).insert(hash, id);
-}
-
-void replace(WriteStep& step, ContainerId container, EntryId id, const Record& record) {
+void put(WriteStep& step, ContainerId container, EntryId id, const Record& record) {
     DictRoot::entries(step.pager(), step.change(container)).put(id, record);
 }
 
@@ -58,7 +51,9 @@ void apply(WriteStep& step, const LoggedOp& op) {
             if (id < DictRoot::next_id(step.root(op.container)) || id == kLastId) bad_operand("gives out id", id);
             const Payload payload(step, op, operands.rest());
             require_entry(payload);
-            return add(step, op.container, id, hash, payload.record());
+            structures::HashIndex::Place unknown;
+            index_new(step, op.container, id, unknown, hash);
+            return put(step, op.container, id, payload.record());
         }
         case DictOp::replace: {
             const EntryId id = operands.u48();
@@ -66,7 +61,7 @@ void apply(WriteStep& step, const LoggedOp& op) {
             require_entry(payload);
             const bool exists = !DictRoot::entries(step.pager(), step.root(op.container)).find(id).stored.empty();
             if (!exists) bad_operand("replaces entry", id);
-            return replace(step, op.container, id, payload.record());
+            return put(step, op.container, id, payload.record());
         }
         case DictOp::erase: {
             const EntryId id = operands.u48();
@@ -121,11 +116,12 @@ Bytes value_of(Bytes entry, std::size_t identity_size) {
     return codec::split_entry(entry).value;
 }
 
-void index_new(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash) {
+void index_new(WriteStep& step, ContainerId container, EntryId id, structures::HashIndex::Place& place,
+               std::uint64_t hash) {
     if (id >= kLastId) throw CorruptionError("all ids of entries were given out, which takes longer than any store has existed");
     std::byte* root = step.change(container);
     DictRoot::set_next_id(root, id + 1);
-    DictRoot::index(step.pager(), root).insert(found.place, hash, id);
+    DictRoot::index(step.pager(), root).insert(place, hash, id);
 }
 
 void log_new(WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload) {
@@ -135,14 +131,14 @@ void log_new(WriteStep& step, ContainerId container, EntryId id, std::uint64_t h
 void commit_add(WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash,
                 Bytes entry) {
     const Payload payload(step, entry);
-    index_new(step, container, id, found, hash);
-    DictRoot::entries(step.pager(), step.change(container)).put(id, payload.record());
+    index_new(step, container, id, found.place, hash);
+    put(step, container, id, payload.record());
     log_new(step, container, id, hash, payload);
 }
 
 void commit_replace(WriteStep& step, ContainerId container, EntryId id, Bytes entry) {
     const Payload payload(step, entry);
-    replace(step, container, id, payload.record());
+    put(step, container, id, payload.record());
     step.commit(record_header(DictOp::replace, container, payload.logged_extent()).u48(id), payload.logged_bytes());
 }
 

@@ -25,8 +25,10 @@ void prefetch_entries(storage::Pager& pager, const std::byte* root, std::span<co
 /// What stands behind the key in an entry.
 Bytes value_of(Bytes entry, std::size_t identity_size);
 
-/// Puts the id of an entry that was not found into the index. REQUIRES: id >= DictRoot::next_id().
-void index_new(storage::WriteStep& step, ContainerId container, EntryId id, FoundEntry& found, std::uint64_t hash);
+/// Puts the id of an entry that was not found into the index; `place` is FoundEntry's, or new if nobody has looked.
+/// REQUIRES: id >= DictRoot::next_id().
+void index_new(storage::WriteStep& step, ContainerId container, EntryId id, structures::HashIndex::Place& place,
+               std::uint64_t hash);
 /// Logs an entry that has been indexed and put into its tree, or, in a batch, will be.
 void log_new(storage::WriteStep& step, ContainerId container, EntryId id, std::uint64_t hash, const Payload& payload);
 /// Adds an entry that was not found. REQUIRES: id >= DictRoot::next_id().

@@ -78,15 +78,19 @@ void apply(WriteStep& step, const LoggedOp& op) {
     return true;
 }();
 
-[[noreturn]] void not_comparable() {
-    throw OrderError("this key and those in the container cannot be compared: the keys of a sorted container are all numbers, all str, all "
-                     "bytes, ..., or tuples that agree in this");
+[[noreturn]] void not_comparable(std::string_view kind, std::string_view other) {
+    throw OrderError("this key and those in the container cannot be compared ('" + std::string(kind) + "' with '" +
+                     std::string(other) + "'): the keys of a sorted container are all numbers, all str, all bytes, "
+                     "..., or tuples that agree in this; convert it, or store pairs that begin with a number for each "
+                     "kind, as in (0, 4096), (1, 'main')");
 }
 
 void require_comparable(const KeyTree& tree, const KeyTree::Place& place, Bytes sort_key) {
     const auto [before, after] = tree.neighbours(place);
     for (const auto& neighbour : {before, after}) {
-        if (neighbour && !comparable(KeyedRecord::key_of(*neighbour), sort_key)) not_comparable();
+        if (!neighbour) continue;
+        const auto kinds = incomparable_kinds(sort_key, KeyedRecord::key_of(*neighbour));
+        if (kinds) not_comparable(kinds->first, kinds->second);
     }
 }
 

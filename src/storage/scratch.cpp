@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "os/file.hpp"
+#include "pyrsistence/encoding.hpp"
 #include "pyrsistence/error.hpp"
 
 namespace pyrsistence::detail {
@@ -80,11 +81,8 @@ void RunWriter::append(Bytes bytes) {
 }
 
 void RunWriter::put(Bytes record) {
-    std::byte head[10];
-    std::size_t n = 0;
-    std::uint64_t size = record.size();
-    for (; size >= 0x80; size >>= 7) head[n++] = std::byte(size | 0x80);
-    head[n++] = std::byte(size);
+    std::byte head[kMaxVarint];
+    const std::size_t n = store_varint(head, record.size());
     append({head, n});
     append(record);
     run_.bytes += n + record.size();

@@ -2,20 +2,10 @@
 
 #include <cerrno>
 
+#include "pyrsistence/encoding.hpp"
 #include "storage/store.hpp"
 
 namespace pyrsistence::storage {
-
-namespace {
-
-std::size_t put_varint(std::byte* place, std::uint64_t value) {
-    std::size_t n = 0;
-    for (; value >= 0x80; value >>= 7) place[n++] = std::byte(value | 0x80);
-    place[n++] = std::byte(value);
-    return n;
-}
-
-}  // namespace
 
 ReadStep::ReadStep(Store& store, const Snapshot* at)
     : store_(store), lock_(store.enter()), pager_(store.pager_.get()) {
@@ -37,7 +27,7 @@ void ReadStep::finish() const { store_.require_sound(); }
 
 RecordHeader::RecordHeader(Op op, ContainerId container, const ExtentRef* extent) {
     bytes_[size_++] = std::byte(static_cast<std::uint8_t>(op) | (extent ? 0x80 : 0));
-    size_ += put_varint(bytes_ + size_, container);
+    size_ += detail::store_varint(bytes_ + size_, container);
     if (extent) {
         extent->encode(bytes_ + size_);
         size_ += ExtentRef::kEncodedSize;
@@ -112,8 +102,8 @@ void WriteStep::commit(const RecordHeader& header, Bytes body) {
     const Bytes head = header.view();
     if (kind_ == Kind::batch) {
         if (oversize_ || done_) return;
-        std::byte length[10];
-        const std::size_t n = put_varint(length, head.size() + body.size());
+        std::byte length[detail::kMaxVarint];
+        const std::size_t n = detail::store_varint(length, head.size() + body.size());
         batch_.insert(batch_.end(), length, length + n);
         batch_.insert(batch_.end(), head.begin(), head.end());
         batch_.insert(batch_.end(), body.begin(), body.end());
@@ -121,8 +111,8 @@ void WriteStep::commit(const RecordHeader& header, Bytes body) {
     }
     store_.require_sound();
     if (store_.transaction_) {
-        std::byte length[10];
-        store_.add_to_batch({length, put_varint(length, head.size() + body.size())}, head, body);
+        std::byte length[detail::kMaxVarint];
+        store_.add_to_batch({length, detail::store_varint(length, head.size() + body.size())}, head, body);
     } else {
         const Bytes parts[] = {head, body};
         store_.log_->append(parts);

@@ -144,7 +144,11 @@ void Store::prepare_directory() {
     }
     const auto names = files_.list(path_);
     require_files(names);
-    if (contains(names, kData)) return;
+    if (contains(names, kData)) {
+        // Before the lock is asked for: that another process holds it does not matter.
+        if (options_.mode == Mode::exclusive) throw ExistsError(path_.string() + " holds a store already");
+        return;
+    }
     if (contains(names, "index.bin")) {
         throw FormatError(path_.string() + " holds files of the original pyrsistence 1.x (index.bin); read them with "
                           "that version and write them into a new directory");

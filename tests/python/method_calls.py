@@ -84,13 +84,14 @@ DICT = CONTAINER | COMPARED | ITEM | {
     "popitem": "c.popitem()\nc.clear(); c.popitem()",
     "setdefault": "c.setdefault(k, v)\nc.setdefault(m, v)\nc.setdefault(m, bad)\nc.setdefault(bad)",
     "update": "c.update({m: v}, x=v)\nc.update([(m, v)])\nc.update(((m, v),))\nc.update(iter([(m, v)]))\n"
-    "c.update(same)\nc.update(broken())\nc.update({m: bad})\n"
+    "c.update(same)\nc.update(broken())\nc.update({m: bad})\nc.update(numpy.ones((2, 2)))\n"
     "c.update([(m, bad)])\nc.update([(m, v, v)])\nc.update(5)\nc.update([5])",
     "edit": "with c.edit(k): pass\nwith c.edit(m, default=[]) as x: x.append(5)\nwith c.edit(m): pass\n"
     "with c.edit(k): fail()",
 }
 HASHED = {
-    "get_many": "c.get_many([k, m, k])\nc.get_many([k, m], v)\nc.get_many([bad])\nc.get_many(broken())\nc.get_many(5)",
+    "get_many": "c.get_many([k, m, k])\nc.get_many([k, m], v)\nc.get_many([bad])\nc.get_many(broken())\nc.get_many(5)\n"
+    "c.get_many(numpy.ones(2))",
 }
 SEQUENCE = CONTAINER | COMPARED | {
     "__contains__": "v in c\nm in c\nbad in c",
@@ -140,7 +141,7 @@ SET = CONTAINER | COMPARED | {
     "discard": "c.discard(k)\nc.discard(m)\nc.discard(bad)",
     "remove": "c.remove(k)\nc.remove(m)\nc.remove(bad)",
     "pop": "c.pop()\nc.clear(); c.pop()",
-    "update": "c.update([m], same)\nc.update(broken())\nc.update([bad])\nc.update(5)",
+    "update": "c.update([m], same)\nc.update(broken())\nc.update([bad])\nc.update(5)\nc.update(numpy.ones(2))",
     **each(f"{_ALGEBRA} isdisjoint issubset issuperset", _WITH_ITERABLES),
     **each("intersection_update difference_update symmetric_difference_update", _WITH_ITERABLES),
     **each("__or__ __and__ __sub__ __xor__", "c.NAME({k, m})\nc.NAME(same)\nc.NAME([m])\nc.NAME()"),

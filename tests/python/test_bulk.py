@@ -1,7 +1,8 @@
 """Bulk operations on dicts and sets store many pairs in one operation; nobody can tell but by the time that it takes."""
 
 import pytest
-from pyrsistence import EMDeque, EMDict, EMList, EMSet
+import support
+from pyrsistence import EMDeque, EMDict, EMList, EMMultiDict, EMSet, EMSortedDict, EMSortedSet, OrderError
 
 
 class Watcher:
@@ -133,6 +134,181 @@ def test_an_array_gives_the_scalars_that_iterating_yields(kind, dtype):
         assert stored == [*plain, *array[5:1:-2]]
         assert [type(x) for x in stored[:700]] == [type(x) for x in plain]
         assert [x.dtype for x in stored[:700]] == [x.dtype for x in plain]
+
+
+ARRAYS = [*NUMBERS, ">i4", "M8[s]", "S3", "U2"]
+
+
+def kinds_and_types(*kinds):
+    """All pairs, but keys that sorted containers refuse."""
+    return [(kind, dtype) for kind in kinds for dtype in ARRAYS if dtype != "M8[s]" or "Sorted" not in kind.__name__]
+
+
+def with_dtypes(objects):
+    return [(x, type(x), getattr(x, "dtype", None)) for x in objects]
+
+
+PAIRS = [*kinds_and_types(EMDict, EMSortedDict), *((EMMultiDict, dtype) for dtype in NUMBERS)]
+
+
+@pytest.mark.parametrize("kind, dtype", PAIRS)
+def test_an_array_of_pairs_is_stored_as_its_rows_are(kind, dtype):
+    numpy = pytest.importorskip("numpy")
+    array = (numpy.arange(1400) * 7 % 600 - 50).astype("i8").astype(dtype).reshape(700, 2)
+    store = kind.add if kind is EMMultiDict else kind.__setitem__
+    with kind(None) as plain, kind(None) as fast:
+        for part in (array, array[::-3], array[:0], numpy.asfortranarray(array[300:])):
+            for key, value in part:
+                store(plain, key, value)
+            fast.update(part)
+        stored, expected = list(fast.items()), list(plain.items())
+        assert stored == expected and len(stored) >= 2
+        for column in (0, 1):
+            assert with_dtypes(pair[column] for pair in stored) == with_dtypes(pair[column] for pair in expected)
+        fast.check()
+
+
+@pytest.mark.parametrize("dtype", ARRAYS)
+def test_an_array_of_keys_is_looked_up_as_its_scalars_are(dtype):
+    numpy = pytest.importorskip("numpy")
+    keys = (numpy.arange(300) * 7 % 200 - 50).astype("i8").astype(dtype)
+    with EMDict(None) as d:
+        d.update((key, i) for i, key in enumerate(keys[:150]))
+        for part in (keys, keys[::-2], keys[:0], numpy.array(keys.tolist(), "O")):
+            assert d.get_many(part, "missing") == [d.get(key, "missing") for key in part]
+        assert None in d.get_many(keys) or dtype == "?"
+
+
+@pytest.mark.parametrize("kind, dtype", kinds_and_types(EMSet, EMSortedSet))
+def test_an_array_of_members_is_stored_as_its_scalars_are(kind, dtype):
+    numpy = pytest.importorskip("numpy")
+    array = (numpy.arange(700) * 7 % 300).astype("i8").astype(dtype)
+    with kind(None) as plain, kind(None) as fast:
+        for container in (plain, fast):
+            container.add(array[3].item())
+        for member in array:
+            plain.add(member)
+        fast.update(array)
+        assert with_dtypes(fast) == with_dtypes(plain)
+        fast.check()
+
+
+def test_extreme_numbers_of_arrays_are_the_keys_that_they_equal():
+    numpy = pytest.importorskip("numpy")
+    floats = [0.0, -0.0, 1.0, -1.5, 2.0**53, 2.0**63, -(2.0**63), 2.0**64, 1e38, 1e-45]
+    floats += [float("inf"), float("-inf"), float("nan")]
+    columns = [numpy.array(floats, "f8"), numpy.array(floats, "f4")]
+    for limits in (numpy.iinfo(kind) for kind in NUMBERS if kind[0] in "iu"):
+        columns.append(numpy.array([limits.min, limits.max, 0, 1], limits.dtype))
+    for keys in columns:
+        with EMDict(None) as plain, EMDict(None) as fast:
+            for key in keys:
+                plain[key] = key
+            fast.update(numpy.column_stack((keys, keys)))
+            assert repr(list(fast.items())) == repr(list(plain.items()))
+            for key in keys:
+                assert repr(fast[key.item()]) == repr(plain[key])
+            assert repr(fast.get_many(keys)) == repr([plain[key] for key in keys])
+
+
+def test_a_number_of_an_array_that_has_no_order_keeps_those_before_it():
+    numpy = pytest.importorskip("numpy")
+    keys = numpy.array([1.5, 2.5, float("nan"), 0.5])
+    with EMSortedDict(None) as d, EMSortedSet(None) as s, EMMultiDict(None) as m:
+        for call in (lambda: d.update(numpy.column_stack((keys, keys))), lambda: s.update(keys),
+                     lambda: m.update(numpy.column_stack((keys, keys)))):  # fmt: skip
+            with pytest.raises(OrderError):
+                call()
+        assert list(d) == list(s) == list(m) == [1.5, 2.5]
+
+
+def test_arrays_of_other_shapes_are_iterated_over():
+    numpy = pytest.importorskip("numpy")
+
+    class Doubled(numpy.ndarray):
+        def __iter__(self):
+            return iter([(2 * int(a), int(b)) for a, b in self.view(numpy.ndarray)])
+
+    with EMDict(None) as d:
+        d.update(numpy.arange(4).reshape(2, 2).view(Doubled))
+        assert list(d.items()) == [(0, 1), (4, 3)] and type(next(iter(d))) is int
+        with pytest.raises(ValueError, match="element #0 has length 3; 2 is required"):
+            d.update(numpy.arange(6).reshape(2, 3))
+        for array in (numpy.arange(4), numpy.array(5)):
+            with pytest.raises(TypeError):
+                d.update(array)
+        with pytest.raises(TypeError):  # arrays have no hash
+            d.update(numpy.arange(8).reshape(2, 2, 2))
+        assert len(d) == 2
+
+
+class Pickler:
+    def pickle(self, value):
+        return repr(value).encode()
+
+    def unpickle(self, data):
+        return data.decode()
+
+
+def test_a_pickler_gets_the_scalars_of_an_array():
+    numpy = pytest.importorskip("numpy")
+    array = numpy.arange(4).reshape(2, 2)
+    with EMDict(None, Pickler(), Pickler()) as d, EMSet(None, Pickler(), Pickler()) as s:
+        d.update(array)
+        assert list(d.items()) == [(repr(a), repr(b)) for a, b in array]
+        assert d.get_many(array[:, 0]) == [repr(b) for b in array[:, 1]]
+        s.update(array[0])
+        assert list(s) == [repr(a) for a in array[0]]
+
+
+def test_a_subclass_stores_the_rows_of_an_array_itself():
+    numpy = pytest.importorskip("numpy")
+
+    class Seen(EMDict):
+        def __setitem__(self, key, value):
+            super().__setitem__(key, int(value) + 1)
+
+    with Seen(None) as d:
+        d.update(numpy.arange(4).reshape(2, 2))
+        assert list(d.values()) == [2, 4]
+
+
+def test_a_key_function_of_a_numpy_type_holds_for_arrays():
+    code = """
+    import numpy, pyrsistence
+    pyrsistence.register_key(numpy.int64, lambda key: int(key) % 10)
+    with pyrsistence.EMDict(None) as d, pyrsistence.EMSet(None) as s:
+        d.update(numpy.array([[1, 2], [11, 3], [2, 4]]))
+        s.update(numpy.array([1, 11]))
+        assert list(d.items()) == [(1, 3), (2, 4)] and list(s) == [1], (dict(d), list(s))
+        assert d.get_many(numpy.array([21, 3])) == [3, None]
+    """
+    pytest.importorskip("numpy")
+    support.run_child(code)
+
+
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: [value]])
+def test_a_class_that_looks_like_numpys_runs_no_code_within_a_batch(wrap):
+    """The first scalar of a type was described by Python code while pairs waited; any class of such a name was, too."""
+    pytest.importorskip("numpy")
+    seen = []
+
+    def look(self):
+        seen.append((len(d), len(l)))
+        return int
+
+    with EMDict(None) as d, EMList(None) as l:
+        number = 7
+        for name in ("numpy.fake", "numpy.int64"):
+            fake = type(name, (), {"__class__": property(look), "__reduce__": lambda self: (int, (look(self) and 7,))})
+            d.clear()
+            l.clear()
+            d.update([(i, wrap(fake()) if i == 20 else i) for i in range(50)])
+            assert set(seen) == {(20, 0)}
+            seen.clear()
+            l.extend([*range(20), wrap(fake())])
+            assert set(seen) == {(50, 20)} and l[20] == wrap(number)
+            seen.clear()
 
 
 def test_rows_of_an_array_are_arrays_and_subclasses_iterate_as_they_like():

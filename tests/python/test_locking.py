@@ -34,6 +34,17 @@ def test_a_second_writer_is_told_the_pid_of_the_first(store, mode):
             assert d["writer"] == 1
 
 
+def test_a_store_that_another_process_writes_exists(store):
+    """mode="x" said that it was locked."""
+    with support.child(HOLD, store) as holder:
+        support.expect(holder, "open")
+        for kind in (EMDict, EMList):
+            with pytest.raises(FileExistsError, match="holds a store already"):
+                kind(store, mode="x")
+    with EMDict(store), pytest.raises(FileExistsError, match="exists already"):
+        EMDict(store, mode="x")
+
+
 def test_a_refused_writer_leaves_the_store_as_it_was(store):
     with support.child(HOLD, store) as holder:
         support.expect(holder, "open")

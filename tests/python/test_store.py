@@ -47,10 +47,53 @@ def test_containers_are_created_listed_renamed_and_deleted(opened):
     assert [len(container) for container in opened.values()] == [1, 1]
     opened.rename("calls", "edges")
     calls["b"] = 2  # an older handle stays on its container
+    assert calls.name == "edges" and "name='edges'" in repr(calls)
     assert list(opened) == ["edges", "trace"] and opened["edges"] == {"main": 1, "b": 2}
     del opened["trace"]
     assert list(opened) == ["edges"]
     opened.check()
+
+
+def test_a_handle_knows_the_name_that_its_container_has_now(store, tmp_path):
+    """A handle kept the name it was opened with: opened again, or pickled, it made a container of the old name."""
+    with Store(store) as opened:
+        calls = opened.dict("calls")
+        calls["a"] = 1
+        with opened.snapshot() as before, before["calls"] as old:
+            with pytest.raises(KeyError), opened.transaction():
+                opened.rename("calls", "edges")
+                assert calls.name == "edges"
+                raise KeyError
+            assert calls.name == "calls"
+            opened.rename("calls", "edges")
+            assert calls.name == "edges" and old.name == "calls"
+        with pickle.loads(pickle.dumps(calls)) as same:
+            assert same.name == "edges" and same == {"a": 1}
+        calls.close()
+        assert calls.name == "edges"
+        calls.open(store)
+        assert calls == {"a": 1} and list(opened) == ["edges"]
+        calls.close()
+        gone = opened.list("gone")
+        del opened["gone"]
+        assert gone.name == "gone" and "gone" in repr(gone)
+
+
+def test_a_container_that_must_exist_is_not_made(store):
+    """mode="r+" made a container that did not exist in a store that did."""
+    with Store(store) as opened:
+        for mode in ("r", "r+"):
+            for name in (None, "", "new"):
+                with pytest.raises(FileNotFoundError, match="holds no container"):
+                    EMList(store, mode=mode, name=name)
+        assert list(opened) == []
+        EMList(store, name="new").close()
+        with EMList(store, mode="r+", name="new") as new:
+            new.append(1)
+        with pytest.raises(FileNotFoundError, match="holds no container 'other' but 'new'"):
+            EMDict(store, mode="r+", name="other")
+    with Store(store, mode="r+") as opened:  # the store exists
+        assert opened.dict("made") == {} and list(opened) == ["new", "made"]
 
 
 def test_everything_is_there_after_reopening(store):

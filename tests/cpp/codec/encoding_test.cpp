@@ -88,6 +88,8 @@ TEST(Encoding, FrozenHeadersAndVarints) {
     EXPECT_EQ(encoded([](Buffer& out) { put_header(out, Tag::kDict, 300); }), "0cac02");
     EXPECT_EQ(encoded([](Buffer& out) { put_varint(out, 127); }), "7f");
     EXPECT_EQ(encoded([](Buffer& out) { put_varint(out, 128); }), "8001");
+    EXPECT_EQ(encoded([](Buffer& out) { put_varint(out, 16383); }), "ff7f");
+    EXPECT_EQ(encoded([](Buffer& out) { put_varint(out, 16384); }), "808001");
     EXPECT_EQ(encoded([](Buffer& out) { put_varint(out, ~std::uint64_t{0}); }), "ffffffffffffffffff01");
 }
 

@@ -172,6 +172,33 @@ TEST(SortKeyTest, TellsWhatCannotBeCompared) {
     EXPECT_TRUE(are(std::tuple(std::tuple(1), text), std::tuple(std::tuple(1, 1), 1)));
 }
 
+TEST(SortKeyTest, NamesTheKindsThatCannotBeCompared) {
+    const auto kinds = [](const auto& a, const auto& b) -> std::string {
+        const auto found = incomparable_kinds(as_bytes(sort_key_of(a)), as_bytes(sort_key_of(b)));
+        return found ? std::string(found->first) + " " + std::string(found->second) : "";
+    };
+    const std::string text = "a";
+    const std::vector<std::byte> bytes{std::byte{'a'}};
+    EXPECT_EQ(kinds(text, 1), "str number");
+    EXPECT_EQ(kinds(-1.5, text), "number str");
+    EXPECT_EQ(kinds(bytes, std::monostate{}), "bytes None");
+    EXPECT_EQ(kinds(std::tuple(1, 2), 1), "tuple number");
+    EXPECT_EQ(kinds(std::tuple(1, std::tuple(2, text)), std::tuple(1, std::tuple(2, 3))), "str number");
+    EXPECT_EQ(kinds(std::tuple(1, text), std::tuple(2, 3)), "");
+    const std::pair<std::uint8_t, const char*> fixed[] = {
+        {Tag::kDate, "date"}, {Tag::kAwareDateTime, "aware datetime"}, {Tag::kTimeDelta, "timedelta"},
+        {Tag::kUuid, "UUID"}};
+    for (const auto& [tag, name] : fixed) {
+        Buffer identity, sort_key;
+        identity.push_back(std::byte{tag});
+        for (std::size_t size = detail::kShapes[tag]; identity.size() < size;) identity.push_back(std::byte{1});
+        put_sort_key(sort_key, identity);
+        const auto found = incomparable_kinds(sort_key, as_bytes(sort_key_of(text)));
+        ASSERT_TRUE(found) << name;
+        EXPECT_EQ(found->first, name);
+    }
+}
+
 TEST(SortKeyTest, RefusesWhatHasNoOrder) {
     EXPECT_THROW(sort_key_of(std::nan("")), OrderError);
     EXPECT_THROW(sort_key_of(std::complex<double>(1, 2)), OrderError);

@@ -111,6 +111,7 @@ TEST_F(NamedContainersTest, RenamingKeepsHandlesAndContents) {
     const std::string longest(3840, 'x');
     EXPECT_TRUE(store.rename("a", longest));
     EXPECT_EQ(a.at(1), 1u);
+    EXPECT_EQ(a.name(), longest);
     a[2] = 2;
     EXPECT_TRUE(store.rename(longest, "c"));
     EXPECT_EQ(listing(store), "c:dict b:dict ");
@@ -120,6 +121,42 @@ TEST_F(NamedContainersTest, RenamingKeepsHandlesAndContents) {
     Store killed(dir_ / "copy");
     EXPECT_EQ(listing(killed), "c:dict b:dict ");
     EXPECT_EQ(Calls(killed, "c").size(), 2u);
+}
+
+TEST_F(NamedContainersTest, HandlesKnowTheNamesTheyHaveNow) {
+    Store store(path_);
+    Calls calls(store, "a");
+    const auto before = calls.snapshot();
+    {
+        Transaction transaction = store.transaction();
+        EXPECT_TRUE(store.rename("a", "b"));
+        EXPECT_EQ(calls.name(), "b");
+        std::thread([&] { EXPECT_EQ(calls.name(), "a") << "others see the state before the transaction"; }).join();
+    }
+    EXPECT_EQ(calls.name(), "a") << "the transaction was undone";
+    EXPECT_TRUE(store.rename("a", "c"));
+    EXPECT_EQ(calls.name(), "c");
+    EXPECT_EQ(before.name(), "a");
+    EXPECT_TRUE(store.remove("c"));
+    EXPECT_EQ(calls.name(), "a") << "the name that it was opened with";
+    calls.close();
+    EXPECT_EQ(calls.name(), "a");
+}
+
+TEST_F(NamedContainersTest, ReadWriteMeansThatTheContainerExists) {
+    EXPECT_THROW(Calls(path_, {.mode = Mode::read_write, .name = "calls"}), NotFoundError);
+    Store store(path_);
+    for (const char* name : {"", "calls"}) {
+        EXPECT_THROW(Calls(path_, {.mode = Mode::read_write, .name = name}), NotFoundError);
+        EXPECT_EQ(store.size(), 0u);
+    }
+    Calls(path_, {.mode = Mode::append, .name = "calls"})[1] = 2;
+    Calls(path_, {.mode = Mode::read_write, .name = "calls"})[1] = 3;
+    EXPECT_THROW(Calls(path_, {.mode = Mode::read_write, .name = "other"}), NotFoundError);
+    EXPECT_THROW(Calls(path_, {.mode = Mode::read_write}), NotFoundError);
+    store.close();
+    Store again(path_, {.mode = Mode::read_write});
+    EXPECT_EQ(Calls(again, "other").size(), 0u) << "the store exists, and is open for changes";
 }
 
 TEST_F(NamedContainersTest, ManyAreFoundWhateverWasRemovedBetweenThem) {
