@@ -160,8 +160,9 @@ private:
     void place(Path& path, unsigned slot, const Record& record, bool insert);
     std::size_t fill_leaf(Path& path, std::span<const Record> records);
     void split(Path& path, unsigned slot, const Record& record, bool insert);
-    Place place_at(const Path& path, unsigned slot) const;
-    Place first_in_leaf(const Path& path, Bytes key) const;
+    template <bool kOrEqual>
+    unsigned slot_of(const Path& path, SoughtKey& key) const;
+    Place first_in_leaf(const Path& path, std::uint64_t rank, SoughtKey& key) const;
     /// The way to the leaf of a rank, which becomes the place there, or of an id.
     Path to(std::uint64_t start, std::uint64_t& place) const {
         if constexpr (!kByKey) {

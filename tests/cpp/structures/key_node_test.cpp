@@ -116,8 +116,9 @@ TEST_F(KeyNodeTest, FindsTheChildOfAKey) {
                 if (sorted[k] <= wanted) last = k;
                 if (sorted[k] < wanted) first = k;
             }
-            ASSERT_EQ(KeyNode::find_key(page.data(), n, as_bytes(wanted)), last);
-            ASSERT_EQ(KeyNode::find_first(page.data(), n, as_bytes(wanted)), first);
+            SoughtKey one(as_bytes(wanted)), other(as_bytes(wanted));
+            ASSERT_EQ(KeyNode::find_key<true>(page.data(), n, one), last);
+            ASSERT_EQ(KeyNode::find_key<false>(page.data(), n, other), first);
         }
     }
 }
@@ -147,7 +148,8 @@ TEST_F(KeyNodeTest, ValidateGuardsTheSearches) {
             ASSERT_TRUE(separator.data() >= page.data() && separator.data() + separator.size() <= page.data() + page.size());
             ASSERT_TRUE(KeyNode::child(page.data(), i) >= storage::kMetaPages && KeyNode::child(page.data(), i) < 100);
         }
-        ASSERT_LT(KeyNode::find_key(page.data(), n, as_bytes("m")), n);
+        SoughtKey sought(as_bytes("m"));
+        ASSERT_LT(KeyNode::find_key<true>(page.data(), n, sought), n);
         std::uint64_t rank = random.below(100);
         Bounds bounds;
         ASSERT_LT(KeyNode::find_rank(page.data(), n, rank, bounds), n);
