@@ -298,6 +298,18 @@ std::pair<std::optional<Record>, std::optional<Record>> BasicTree<Node>::neighbo
 }
 
 template <class Node>
+void BasicTree<Node>::prefetch_insert(const Place& place) const
+    requires(kByKey)
+{
+    if (spine_.empty()) return;
+    const std::byte* leaf = spine_.leaf(place.path.leaf);
+    constexpr std::size_t kLine = 64;
+    const std::size_t end = storage::kPageSize - Leaf::begin(leaf, place.slot);
+    std::size_t at = storage::kPageSize - Leaf::begin(leaf, Leaf::slots(leaf));
+    for (; at < end; at += kLine) Spine<Node>::prefetch(leaf, {at});
+}
+
+template <class Node>
 void BasicTree<Node>::insert(Place& place, const Record& record) {
     if (spine_.empty()) {
         spine_.plant();

@@ -101,6 +101,8 @@ public:
     Record at(const Place& place) const { return Leaf::record(spine_.leaf(place.path.leaf), place.slot); }
     /// The entries on both sides of a place, if there are any.
     std::pair<std::optional<Record>, std::optional<Record>> neighbours(const Place& place) const;
+    /// Starts loading what insert() will move.
+    void prefetch_insert(const Place& place) const requires(kByKey);
     /// REQUIRES: !place.found, and the record belongs there.
     void insert(Place& place, const Record& record);
     /// REQUIRES: place.found, and the record has the same key.
