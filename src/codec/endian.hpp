@@ -29,6 +29,11 @@ inline void store(std::byte* place, T value) noexcept {
     }
 }
 
+/// Eight bytes as a number, so that numbers are in the order of the bytes.
+inline std::uint64_t load_big_endian(const std::byte* place) noexcept {
+    return __builtin_bswap64(load<std::uint64_t>(place));
+}
+
 /// 48-bit loads and stores touch exactly six bytes.
 inline std::uint64_t load48(const std::byte* place) noexcept {
     return load<std::uint32_t>(place) | std::uint64_t{load<std::uint16_t>(place + 4)} << 32;

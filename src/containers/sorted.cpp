@@ -95,6 +95,7 @@ void require_comparable(const KeyTree& tree, const KeyTree::Place& place, Bytes 
 }
 
 void commit_insert(WriteStep& step, ContainerId container, const KeyTree& tree, KeyTree::Place& place, const SortedEntry& entry) {
+    tree.prefetch_insert(place);
     require_comparable(tree, place, entry.sort_key);
     const KeyedPayload payload(step, entry.bytes);
     changing(step, container).insert(place, payload.record());

@@ -27,8 +27,10 @@ struct KeyedRecord {
     static Bytes key_of(Bytes bytes) {
         if (bytes.empty()) return bytes;
         std::size_t size = std::to_integer<std::size_t>(bytes[0]), begin = 1;
-        if (size >= 0x80 && bytes.size() > 1) size += (std::to_integer<std::size_t>(bytes[begin++]) - 1) << 7;
-        return bytes.subspan(begin, std::min({size, kMaxKey, bytes.size() - begin}));
+        if (size >= 0x80 && bytes.size() > 1) {
+            size = std::min(size + ((std::to_integer<std::size_t>(bytes[begin++]) - 1) << 7), kMaxKey);
+        }
+        return bytes.subspan(begin, std::min(size, bytes.size() - begin));
     }
     /// What stands in the leaf of the record itself.
     static Bytes bytes_of(const Record& record) {
@@ -53,24 +55,13 @@ struct KeyedRecord {
 
 inline bool key_less(Bytes a, Bytes b) { return as_text(a) < as_text(b); }
 
-/// How many of n keys in ascending order are below `key`, or not above it. O(log n).
-template <bool kOrEqual, class Get>
-unsigned count_below(unsigned n, Bytes key, const Get& get) {
-    unsigned low = 0, high = n;
-    while (low < high) {
-        const unsigned middle = low + (high - low) / 2;
-        const bool below = kOrEqual ? !key_less(key, get(middle)) : key_less(get(middle), key);
-        if (below) low = middle + 1;
-        else high = middle;
-    }
-    return low;
-}
-
-/// The shortest key that is above `left` and not above `right`; `right` itself if the two are equal.
-inline Bytes separator_between(Bytes left, Bytes right) {
-    const auto differ = std::ranges::mismatch(left, right).in2;
-    const auto common = static_cast<std::size_t>(differ - right.begin());
-    return right.first(std::min(right.size(), common + 1));
+/// How many bytes two keys have in common at their beginnings, of which at least `known` are known to be the same.
+inline std::size_t common_bytes(Bytes a, Bytes b, std::size_t known = 0) {
+    const std::size_t size = std::min(a.size(), b.size());
+    std::size_t i = std::min(known, size);
+    while (i + 8 <= size && codec::load<std::uint64_t>(a.data() + i) == codec::load<std::uint64_t>(b.data() + i)) i += 8;
+    while (i < size && a[i] == b[i]) ++i;
+    return i;
 }
 
 /// What is known of the keys below a node: low <= key, and key <= high if there is a high.
@@ -78,6 +69,89 @@ struct KeyBounds {
     Bytes low, high;
     bool unbounded = true;  ///< no high
 };
+
+/// A key on its way down a tree, and what the nodes above tell of the keys in the page that comes next. All of them begin
+/// with the same bytes; the eight behind these are taken for a number, so that searches can interpolate. Different keys
+/// may have equal numbers.
+class SoughtKey {
+public:
+    explicit SoughtKey(Bytes key) : key_(key) {}
+
+    Bytes key() const { return key_; }
+    /// Whether both bounds are known; else guess() tells nothing.
+    bool bounded() const { return !bounds_.low.empty() && !bounds_.unbounded; }
+    /// Where the key probably is among `n` keys. REQUIRES: n > 0.
+    unsigned guess(unsigned n) const { return numbers_.guess(number_, n); }
+
+    /// How many of n keys in ascending order, all of them in the page, are below this one, or not above it. O(log n).
+    template <bool kOrEqual, class Get>
+    unsigned count_below(unsigned n, const Get& get) {
+        if (n == 0) return 0;
+        if (!bounded()) {
+            if (!is_above<kOrEqual>(get(0))) return 0;
+            if (is_above<kOrEqual>(get(n - 1))) return n;
+            narrow(get(0), get(n - 1));
+        }
+        const auto number = [&](unsigned i) { return number_in_page(get(i)); };
+        unsigned low = number_ == 0 ? 0 : count_not_above(n, number_ - 1, numbers_, number);
+        // Those with the same number, which may be many, are compared.
+        for (unsigned step = 1; low < n; step *= 2) {
+            const unsigned at = std::min(n - 1, low + step - 1);
+            if (number(at) > number_ || !is_above<kOrEqual>(get(at))) return bisect<kOrEqual>(low, at, get);
+            low = at + 1;
+        }
+        return n;
+    }
+    /// What is known of the keys in the next page. REQUIRES: the bounds lie in pages.
+    void narrow(Bytes low, Bytes high) {
+        common_ = common_bytes(low, high, common_);
+        bounds_ = {low, high, false};
+        std::byte bytes[8]{};
+        if (common_ < key_.size()) std::memcpy(bytes, key_.data() + common_, std::min<std::size_t>(8, key_.size() - common_));
+        number_ = codec::load_big_endian(bytes);
+        numbers_ = {number_in_page(low), number_in_page(high)};
+    }
+    void narrow_low(Bytes low) {
+        bounds_.low = low;
+        if (!bounds_.unbounded) narrow(low, bounds_.high);
+    }
+    void narrow_high(Bytes high) { narrow(bounds_.low, high); }
+
+private:
+    template <bool kOrEqual>
+    bool is_above(Bytes other) const {
+        return kOrEqual ? !key_less(key_, other) : key_less(other, key_);
+    }
+    template <bool kOrEqual, class Get>
+    unsigned bisect(unsigned low, unsigned high, const Get& get) const {
+        while (low < high) {
+            const unsigned middle = low + (high - low) / 2;
+            if (is_above<kOrEqual>(get(middle))) low = middle + 1;
+            else high = middle;
+        }
+        return low;
+    }
+    /// Zeros stand for bytes that are missing. The eight bytes before the end of a key in a page are in the page, too.
+    std::uint64_t number_in_page(Bytes key) const {
+        if (key.size() <= common_) [[unlikely]] return 0;
+        const std::size_t rest = key.size() - common_;
+        if (rest >= 8) return codec::load_big_endian(key.data() + common_);
+        return codec::load_big_endian(key.data() + key.size() - 8) << (64 - 8 * rest);
+    }
+
+    Bytes key_;
+    KeyBounds bounds_;
+    std::size_t common_ = 0;    ///< bytes with which all keys between the bounds begin
+    std::uint64_t number_ = 0;  ///< of the key
+    Bounds numbers_{};
+};
+
+/// The shortest key that is above `left` and not above `right`; `right` itself if the two are equal.
+inline Bytes separator_between(Bytes left, Bytes right) {
+    const auto differ = std::ranges::mismatch(left, right).in2;
+    const auto common = static_cast<std::size_t>(differ - right.begin());
+    return right.first(std::min(right.size(), common + 1));
+}
 
 /// Inner node in the order of keys, counted. A slot of the page holds u48 child, u48 total as in InnerNode, then the
 /// separator: not above the smallest key below the child, and not below any key of the child before it. The first
@@ -96,13 +170,15 @@ struct KeyNode {
     static std::uint64_t before(const std::byte* node, unsigned i) { return i == 0 ? 0 : total(node, i - 1); }
     static std::uint64_t total(const std::byte* node, unsigned i) { return codec::load48(at(node, i) + kTotal); }
 
-    /// The last child whose separator is not above `key`, else the first.
-    static unsigned find_key(const std::byte* node, unsigned n, Bytes key) {
-        return count_below<true>(n - 1, key, [node](unsigned i) { return separator(node, i + 1); });
-    }
-    /// The last child whose separator is below `key`, else the first: where the first of several equal keys may be.
-    static unsigned find_first(const std::byte* node, unsigned n, Bytes key) {
-        return count_below<false>(n - 1, key, [node](unsigned i) { return separator(node, i + 1); });
+    /// The last child whose separator is not above the key, else the first; without kOrEqual, the last whose separator is
+    /// below it: where the first of several equal keys may be. The key learns what is known of those below the child.
+    template <bool kOrEqual>
+    static unsigned find_key(const std::byte* node, unsigned n, SoughtKey& key) {
+        const unsigned i = key.count_below<kOrEqual>(n - 1, [node](unsigned at) { return separator(node, at + 1); });
+        if (i > 0 && i + 1 < n) key.narrow(separator(node, i), separator(node, i + 1));
+        else if (i > 0) key.narrow_low(separator(node, i));
+        else if (n > 1) key.narrow_high(separator(node, 1));
+        return i;
     }
     /// As InnerNode::find_rank().
     static unsigned find_rank(const std::byte* node, unsigned n, std::uint64_t& rank, Bounds& bounds) {

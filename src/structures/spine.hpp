@@ -90,6 +90,13 @@ public:
         asm volatile("" : : "r"(page));
     }
 
+    /// The same for the line at an offset and two more on both sides.
+    static void prefetch_around(const std::byte* page, std::size_t offset) {
+        constexpr std::size_t kNear = 128;
+        const std::size_t last = std::min(offset + kNear, storage::kPageSize - 1);
+        for (std::size_t at = offset - std::min(offset, kNear); at <= last; at += 64) prefetch(page, {at});
+    }
+
     /// Tells the kernel that the page above the leaf is in use, as Pager::touch().
     void touch_parent(const Path& path) const {
         if (path.height > 0) pager_.touch(path.steps[path.height - 1].page);
@@ -103,13 +110,21 @@ public:
         path.bounds = bounds;
         return path;
     }
-    /// The way to the last leaf that may hold the key; with kFirst, to the first one.
-    template <bool kFirst = false>
-    Path to_key(Bytes key) const {
-        return descend([key](const std::byte* node, unsigned n) {
-            if constexpr (kFirst) return Node::find_first(node, n, key);
-            else return Node::find_key(node, n, key);
+    /// The way to the last leaf that may hold the key; without kLast, to the first one. `rank` becomes the number of
+    /// entries before that leaf, and path.bounds those of ranks in it.
+    template <bool kLast>
+    Path to_key(SoughtKey& key, std::uint64_t& rank) const {
+        Bounds ranks{0, RootField::entries(root_)};
+        rank = 0;
+        Path path = descend([&](const std::byte* node, unsigned n) {
+            const unsigned i = Node::template find_key<kLast>(node, n, key);
+            const std::uint64_t before = Node::before(node, i);
+            rank += before;
+            ranks.high = Node::total(node, i) - before;
+            return i;
         });
+        path.bounds = ranks;
+        return path;
     }
     /// The way to the first leaf of all.
     Path to_first() const {

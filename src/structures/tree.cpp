@@ -200,9 +200,21 @@ void BasicTree<Node>::insert(std::uint64_t rank, const Record& record) {
     place(path, static_cast<unsigned>(rank), record, true);
 }
 
+/// How many keys in the leaf of the path are below this one, or not above it. What is likely to be read is loaded side by
+/// side: the slot where the key would be if all were spread evenly, then the records around it.
 template <class Node>
-typename BasicTree<Node>::Place BasicTree<Node>::place_at(const Path& path, unsigned slot) const {
-    return {path, slot, spine_.entries_before(path) + slot};
+template <bool kOrEqual>
+unsigned BasicTree<Node>::slot_of(const Path& path, SoughtKey& key) const {
+    const std::uint64_t entries = path.bounds.high - path.bounds.low;
+    const bool guess = key.bounded() && entries > 0 && entries <= Leaf::kMostEntries;
+    if (guess) {
+        const unsigned likely = key.guess(static_cast<unsigned>(entries));
+        Spine<Node>::prefetch(spine_.pager().read(path.leaf), {0, Leaf::kEnds + Leaf::kSlot * likely});
+    }
+    const std::byte* leaf = spine_.leaf(path.leaf);
+    const unsigned n = Leaf::slots(leaf);
+    if (guess && n > 0) Spine<Node>::prefetch_around(leaf, storage::kPageSize - Leaf::end(leaf, key.guess(n)));
+    return key.count_below<kOrEqual>(n, [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); });
 }
 
 template <class Node>
@@ -210,24 +222,26 @@ typename BasicTree<Node>::Place BasicTree<Node>::find(Bytes key) const
     requires(kByKey)
 {
     if (spine_.empty()) return {};
-    Place place = first_in_leaf(spine_.to_key(key), key);
+    SoughtKey sought(key);
+    std::uint64_t before;
+    const Path path = spine_.template to_key<true>(sought, before);
+    const Place place = first_in_leaf(path, before, sought);
     // Of equal keys those in the last leaf may be gone, and others left in leaves before it.
     if (!place.found && place.slot == 0 && place.rank > 0) [[unlikely]] {
         std::uint64_t rank = lower_bound(key), slot = rank;
-        const Path path = spine_.to_rank(slot);
-        if (rank < place.rank) return {path, static_cast<unsigned>(slot), rank, true};
+        const Path other = spine_.to_rank(slot);
+        if (rank < place.rank) return {other, static_cast<unsigned>(slot), rank, true};
     }
     return place;
 }
 
-/// The place of the first entry in a leaf whose key is not below this one.
+/// The place of the first entry in a leaf whose key is not below this one; `rank` is that of the leaf's first.
 template <class Node>
-typename BasicTree<Node>::Place BasicTree<Node>::first_in_leaf(const Path& path, Bytes key) const {
+typename BasicTree<Node>::Place BasicTree<Node>::first_in_leaf(const Path& path, std::uint64_t rank, SoughtKey& key) const {
+    const unsigned slot = slot_of<false>(path, key);
     const std::byte* leaf = spine_.leaf(path.leaf);
-    const auto key_at = [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); };
-    Place place = place_at(path, count_below<false>(Leaf::slots(leaf), key, key_at));
-    place.found = place.slot < Leaf::slots(leaf) && std::ranges::equal(key_at(place.slot), key);
-    return place;
+    const bool found = slot < Leaf::slots(leaf) && std::ranges::equal(KeyedRecord::key_of(Leaf::record(leaf, slot)), key.key());
+    return {path, slot, rank + slot, found};
 }
 
 template <class Node>
@@ -235,9 +249,11 @@ typename BasicTree<Node>::Place BasicTree<Node>::behind(Bytes key) const
     requires(kByKey)
 {
     if (spine_.empty()) return {};
-    const Path path = spine_.to_key(key);
-    const std::byte* leaf = spine_.leaf(path.leaf);
-    return place_at(path, count_below<true>(Leaf::slots(leaf), key, [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); }));
+    SoughtKey sought(key);
+    std::uint64_t before;
+    const Path path = spine_.template to_key<true>(sought, before);
+    const unsigned slot = slot_of<true>(path, sought);
+    return {path, slot, before + slot};
 }
 
 template <class Node>
@@ -245,7 +261,10 @@ std::uint64_t BasicTree<Node>::lower_bound(Bytes key) const
     requires(kByKey)
 {
     if (spine_.empty()) return 0;
-    return first_in_leaf(spine_.template to_key<true>(key), key).rank;
+    SoughtKey sought(key);
+    std::uint64_t before;
+    const Path path = spine_.template to_key<false>(sought, before);
+    return before + slot_of<false>(path, sought);
 }
 
 template <class Node>
@@ -253,14 +272,17 @@ typename BasicTree<Node>::Equals BasicTree<Node>::equal_range(Bytes key) const
     requires(kByKey)
 {
     if (spine_.empty()) return {};
-    Path path = spine_.template to_key<true>(key);
-    Place first = first_in_leaf(path, key);
-    if (first.slot == Leaf::slots(spine_.leaf(path.leaf)) && spine_.next_leaf(path)) first = first_in_leaf(path, key);
+    SoughtKey sought(key);
+    std::uint64_t before;
+    Path path = spine_.template to_key<false>(sought, before);
+    Place first = first_in_leaf(path, before, sought);
+    if (first.slot == Leaf::slots(spine_.leaf(path.leaf)) && spine_.next_leaf(path)) {
+        sought = SoughtKey(key);
+        first = first_in_leaf(path, first.rank, sought);
+    }
     if (!first.found) return {first, first.rank};
-    const std::byte* leaf = spine_.leaf(path.leaf);
-    const auto key_at = [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); };
-    const unsigned end = count_below<true>(Leaf::slots(leaf), key, key_at);
-    return {first, end < Leaf::slots(leaf) ? first.rank + end - first.slot : upper_bound(key)};
+    const unsigned end = slot_of<true>(path, sought);
+    return {first, end < Leaf::slots(spine_.leaf(path.leaf)) ? first.rank + end - first.slot : upper_bound(key)};
 }
 
 template <class Node>
@@ -273,6 +295,18 @@ std::pair<std::optional<Record>, std::optional<Record>> BasicTree<Node>::neighbo
     if (place.slot < Leaf::slots(leaf)) both.second = Leaf::record(leaf, place.slot);
     else if (place.rank < size()) both.second = at(place.rank);
     return both;
+}
+
+template <class Node>
+void BasicTree<Node>::prefetch_insert(const Place& place) const
+    requires(kByKey)
+{
+    if (spine_.empty()) return;
+    const std::byte* leaf = spine_.leaf(place.path.leaf);
+    constexpr std::size_t kLine = 64;
+    const std::size_t end = storage::kPageSize - Leaf::begin(leaf, place.slot);
+    std::size_t at = storage::kPageSize - Leaf::begin(leaf, Leaf::slots(leaf));
+    for (; at < end; at += kLine) Spine<Node>::prefetch(leaf, {at});
 }
 
 template <class Node>

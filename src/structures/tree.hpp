@@ -101,6 +101,8 @@ public:
     Record at(const Place& place) const { return Leaf::record(spine_.leaf(place.path.leaf), place.slot); }
     /// The entries on both sides of a place, if there are any.
     std::pair<std::optional<Record>, std::optional<Record>> neighbours(const Place& place) const;
+    /// Starts loading what insert() will move.
+    void prefetch_insert(const Place& place) const requires(kByKey);
     /// REQUIRES: !place.found, and the record belongs there.
     void insert(Place& place, const Record& record);
     /// REQUIRES: place.found, and the record has the same key.
@@ -160,8 +162,9 @@ private:
     void place(Path& path, unsigned slot, const Record& record, bool insert);
     std::size_t fill_leaf(Path& path, std::span<const Record> records);
     void split(Path& path, unsigned slot, const Record& record, bool insert);
-    Place place_at(const Path& path, unsigned slot) const;
-    Place first_in_leaf(const Path& path, Bytes key) const;
+    template <bool kOrEqual>
+    unsigned slot_of(const Path& path, SoughtKey& key) const;
+    Place first_in_leaf(const Path& path, std::uint64_t rank, SoughtKey& key) const;
     /// The way to the leaf of a rank, which becomes the place there, or of an id.
     Path to(std::uint64_t start, std::uint64_t& place) const {
         if constexpr (!kByKey) {

@@ -116,10 +116,126 @@ TEST_F(KeyNodeTest, FindsTheChildOfAKey) {
                 if (sorted[k] <= wanted) last = k;
                 if (sorted[k] < wanted) first = k;
             }
-            ASSERT_EQ(KeyNode::find_key(page.data(), n, as_bytes(wanted)), last);
-            ASSERT_EQ(KeyNode::find_first(page.data(), n, as_bytes(wanted)), first);
+            SoughtKey one(as_bytes(wanted)), other(as_bytes(wanted));
+            ASSERT_EQ(KeyNode::find_key<true>(page.data(), n, one), last);
+            ASSERT_EQ(KeyNode::find_key<false>(page.data(), n, other), first);
         }
     }
+}
+
+/// A leaf of keys that are as hard to tell apart as its shape says.
+class KeyLeaf {
+public:
+    KeyLeaf(Random& random, unsigned shape) {
+        const std::string common = test::content(random(), shape % 2 == 0 ? 0 : random.below(30));
+        std::vector<std::string> keys(1 + random.below(80));
+        for (std::string& key : keys) {
+            if (shape < 4) key = common + test::content(random(), random.below(12));
+            else if (shape < 6) key = common + "01234567" + std::string(random.below(4), '\0') + test::content(random.below(9), random.below(3));
+            else key = common + std::to_string(random() >> random.below(64));
+            if (key.empty()) key = "k";
+        }
+        std::sort(keys.begin(), keys.end());
+        for (const std::string& key : keys) {
+            std::byte length[2];
+            const std::string record = std::string(as_text(KeyedRecord::put_length(length, key.size()))) + key;
+            if (SlottedPage::room(page_.data()) < SlottedPage::kSlot + record.size()) break;
+            const auto slot = static_cast<unsigned>(keys_.size());
+            SlottedPage::open(page_.data(), slot);
+            SlottedPage::fill(page_.data(), slot, {as_bytes(record), false});
+            keys_.push_back(key);
+        }
+    }
+    const std::vector<std::string>& keys() const { return keys_; }
+    std::vector<std::byte>& page() { return page_; }
+    /// Counts the reads.
+    template <bool kOrEqual>
+    unsigned count_below(SoughtKey& key) {
+        const unsigned n = SlottedPage::slots(page_.data());
+        return key.count_below<kOrEqual>(n, [&](unsigned i) {
+            EXPECT_LT(i, n);
+            ++reads_;
+            return KeyedRecord::key_of(SlottedPage::record(page_.data(), i));
+        });
+    }
+    std::size_t reads() const { return reads_; }
+
+private:
+    std::vector<std::byte> page_ = std::vector<std::byte>(storage::kPageSize);
+    std::vector<std::string> keys_;
+    std::size_t reads_ = 0;
+};
+
+TEST(SoughtKeyTest, CountsAsBoundsOfASortedVectorDo) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(645);
+    for (std::size_t round = 0; round < test::scaled(4'000); ++round) {
+        KeyLeaf leaf(random, static_cast<unsigned>(random.below(8)));
+        const auto& keys = leaf.keys();
+        for (int i = 0; i < 10; ++i) {
+            std::string wanted = keys[random.below(keys.size())];
+            if (random.chance(20)) wanted += test::content(random(), random.below(3));
+            if (random.chance(20)) wanted.resize(random.below(wanted.size() + 1));
+            SoughtKey lower(as_bytes(wanted)), upper(as_bytes(wanted));
+            const bool between = keys.front() <= wanted && wanted <= keys.back();
+            if (between && random.chance(70)) {  // as separators tell: the first key or less, the last or more
+                const auto at = [&](unsigned slot) { return KeyedRecord::key_of(SlottedPage::record(leaf.page().data(), slot)); };
+                for (SoughtKey* key : {&lower, &upper}) key->narrow(at(0), at(static_cast<unsigned>(keys.size() - 1)));
+            }
+            ASSERT_EQ(leaf.count_below<false>(lower), std::lower_bound(keys.begin(), keys.end(), wanted) - keys.begin());
+            ASSERT_EQ(leaf.count_below<true>(upper), std::upper_bound(keys.begin(), keys.end(), wanted) - keys.begin());
+        }
+    }
+}
+
+TEST(SoughtKeyTest, ReadsFewKeysOfEvenDataAndNotManyOfOthers) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(646);
+    for (const unsigned shape : {2u, 4u, 6u}) {
+        std::size_t reads = 0, searches = 0;
+        for (int round = 0; round < 200; ++round) {
+            KeyLeaf leaf(random, shape);
+            for (const std::string& wanted : leaf.keys()) {
+                SoughtKey key(as_bytes(wanted));
+                leaf.count_below<false>(key);
+                ++searches;
+            }
+            reads += leaf.reads();
+        }
+        EXPECT_LE(reads, (shape == 2 ? 14 : 26) * searches) << shape;
+    }
+}
+
+/// What the bounds or the page say may be wrong.
+TEST(SoughtKeyTest, StaysWithinThePageWhateverItHolds) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(647);
+    std::size_t searches = 0;
+    for (std::size_t round = 0; round < test::scaled(3'000); ++round) {
+        KeyLeaf leaf(random, static_cast<unsigned>(random.below(8))), other(random, static_cast<unsigned>(random.below(8)));
+        for (std::uint64_t i = 1 + random.below(60); i > 0; --i) {
+            const std::size_t at = random.chance(2) ? SlottedPage::kEnds : storage::kPageSize / 4;
+            leaf.page()[at + random.below(storage::kPageSize - at)] = std::byte(random());
+        }
+        try {
+            SlottedPage::validate(leaf.page().data(), 7, 100);
+        } catch (const CorruptionError&) {
+            continue;
+        }
+        const std::string wanted = test::content(random(), random.below(30));
+        SoughtKey key(as_bytes(wanted));
+        const auto bound = [&] {
+            const auto slot = static_cast<unsigned>(random.below(other.keys().size()));
+            return KeyedRecord::key_of(SlottedPage::record(other.page().data(), slot));
+        };
+        if (random.chance(50)) key.narrow(bound(), bound());
+        if (random.chance(50)) key.narrow(bound(), bound());
+        const unsigned n = SlottedPage::slots(leaf.page().data());
+        ASSERT_LE(leaf.count_below<false>(key), n);
+        ASSERT_LE(leaf.count_below<true>(key), n);
+        ++searches;
+    }
+    EXPECT_GT(searches, 0u);
 }
 
 /// Whatever the bytes, validate() refuses them or every search stays within the page.
@@ -147,7 +263,8 @@ TEST_F(KeyNodeTest, ValidateGuardsTheSearches) {
             ASSERT_TRUE(separator.data() >= page.data() && separator.data() + separator.size() <= page.data() + page.size());
             ASSERT_TRUE(KeyNode::child(page.data(), i) >= storage::kMetaPages && KeyNode::child(page.data(), i) < 100);
         }
-        ASSERT_LT(KeyNode::find_key(page.data(), n, as_bytes("m")), n);
+        SoughtKey sought(as_bytes("m"));
+        ASSERT_LT(KeyNode::find_key<true>(page.data(), n, sought), n);
         std::uint64_t rank = random.below(100);
         Bounds bounds;
         ASSERT_LT(KeyNode::find_rank(page.data(), n, rank, bounds), n);
