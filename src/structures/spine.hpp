@@ -90,11 +90,10 @@ public:
         asm volatile("" : : "r"(page));
     }
 
-    /// The same for the line at an offset and two more on both sides.
-    static void prefetch_around(const std::byte* page, std::size_t offset) {
-        constexpr std::size_t kNear = 128;
-        const std::size_t last = std::min(offset + kNear, storage::kPageSize - 1);
-        for (std::size_t at = offset - std::min(offset, kNear); at <= last; at += 64) prefetch(page, {at});
+    /// The same for the lines from one offset to another.
+    static void prefetch_range(const std::byte* page, std::size_t begin, std::size_t end) {
+        constexpr std::size_t kLine = 64;
+        for (; begin < std::min(end, storage::kPageSize); begin += kLine) prefetch(page, {begin});
     }
 
     /// Tells the kernel that the page above the leaf is in use, as Pager::touch().
@@ -186,8 +185,7 @@ public:
         const Path::Step& step = path.steps[path.height - 1];
         const std::byte* parent = node(path, path.height - 1);
         if (step.index + 1 >= storage::page_count(parent)) return;
-        const std::byte* leaf = pager_.peek(Node::child(parent, step.index + 1));
-        for (std::size_t line = 0; line < kLoadAhead; ++line) prefetch(leaf, {kCacheLine * line});
+        prefetch_range(pager_.peek(Node::child(parent, step.index + 1)), 0, kLoadAhead);
     }
     /// Reads ahead the leaves that follow in the same parent, once per 32 leaves.
     void read_ahead(const Path& path) const {
@@ -303,7 +301,7 @@ public:
 
 private:
     static constexpr unsigned kReadAhead = 32;  ///< leaves
-    static constexpr std::size_t kLoadAhead = 16, kCacheLine = 64;
+    static constexpr std::size_t kLoadAhead = 1024;  ///< bytes
 
     const std::byte* expect(PageId id, storage::PageKind kind, unsigned level) const {
         const std::byte* page = pager_.read(id);

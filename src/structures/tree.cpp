@@ -213,7 +213,11 @@ unsigned BasicTree<Node>::slot_of(const Path& path, SoughtKey& key) const {
     }
     const std::byte* leaf = spine_.leaf(path.leaf);
     const unsigned n = Leaf::slots(leaf);
-    if (guess && n > 0) Spine<Node>::prefetch_around(leaf, storage::kPageSize - Leaf::end(leaf, key.guess(n)));
+    if (guess && n > 0) {
+        constexpr std::size_t kNear = 128;
+        const std::size_t likely = storage::kPageSize - Leaf::end(leaf, key.guess(n));
+        Spine<Node>::prefetch_range(leaf, likely - std::min(likely, kNear), likely + kNear + 1);
+    }
     return key.count_below<kOrEqual>(n, [leaf](unsigned i) { return KeyedRecord::key_of(Leaf::record(leaf, i)); });
 }
 
@@ -303,10 +307,8 @@ void BasicTree<Node>::prefetch_insert(const Place& place) const
 {
     if (spine_.empty()) return;
     const std::byte* leaf = spine_.leaf(place.path.leaf);
-    constexpr std::size_t kLine = 64;
-    const std::size_t end = storage::kPageSize - Leaf::begin(leaf, place.slot);
-    std::size_t at = storage::kPageSize - Leaf::begin(leaf, Leaf::slots(leaf));
-    for (; at < end; at += kLine) Spine<Node>::prefetch(leaf, {at});
+    Spine<Node>::prefetch_range(leaf, storage::kPageSize - Leaf::begin(leaf, Leaf::slots(leaf)),
+                                storage::kPageSize - Leaf::begin(leaf, place.slot));
 }
 
 template <class Node>
