@@ -61,14 +61,14 @@ FAULTS = [
         file=SORTED,
         text="    if (!std::ranges::equal(kept, bytes.first(entry.key_size))) {",
         instead="    if (kept.empty()) {",
-        tests=["RawSortedTest.BehavesAsAMapOfSmallEntries"],
+        tests=["RawSortedTest/Dict.BehavesAsAMapOfSmallEntries"],
     ),
     dict(
         name="replay forgets the key in front of an extent",
         file="src/containers/payload.hpp",
         text="        constexpr bool has_head = kReferenceSize > storage::ExtentRef::kEncodedSize;",
         instead="        constexpr bool has_head = kReferenceSize == 0;",
-        tests=["RawSortedTest.ThrowsNothingAwayWhenKilled"],
+        tests=["RawSortedTest/Dict.ThrowsNothingAwayWhenKilled"],
     ),
     dict(
         name="every term of a continued fraction counts the same way",

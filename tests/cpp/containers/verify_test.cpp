@@ -114,6 +114,14 @@ TEST_F(VerifyTest, FindsNothingInSoundLists) {
     expect_sound_under_churn<RawList>(ListDriver(random(), 400, {1 << 20, 5}), scaled(10'000), kSmall, random);
 }
 
+TEST_F(VerifyTest, FindsNothingInSoundSortedContainers) {
+    PYRSISTENCE_TRACE_SEED;
+    Random random(905);
+    expect_sound_under_churn<RawSorted>(SortedDriver(random(), 5'000, SortedType::dict, {2000, 0}), scaled(30'000), 1 << 20, random);
+    constexpr SortedType kMulti = SortedType::multi_dict;
+    expect_sound_under_churn<RawSortedOf<kMulti>>(SortedDriver(random(), 400, kMulti, {200'000, 5}), scaled(10'000), kSmall, random);
+}
+
 /// Integers in clusters empty whole buckets, so that inner nodes lose their first children.
 TEST_F(VerifyTest, FindsNothingWhereKeysComeAndGoInRanges) {
     PYRSISTENCE_TRACE_SEED;
