@@ -162,6 +162,7 @@ TEST_F(SortedTest, EqualKeysGoTogetherIfTheyAreAsTheyWere) {
     sorted.push(entry(0u, 0));
     EXPECT_TRUE(sorted.erase_if_same(as_bytes(key), before)) << "others changed, but not these";
     EXPECT_FALSE(sorted.contains(as_bytes(key)));
+    EXPECT_FALSE(sorted.erase_if_same(as_bytes(key), before)) << "gone: two who pop a key would both get its values";
     EXPECT_EQ(sorted.size(), 2001u);
     sorted.read_all(as_bytes(entry(2u).sort_key), before);
     EXPECT_TRUE(sorted.erase_if_same(as_bytes(entry(2u).sort_key), before)) << "nothing changed";
