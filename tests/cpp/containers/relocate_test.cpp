@@ -32,7 +32,7 @@ void compact_between_changes(const fs::path& path, Driver driver, const fs::path
         for (int i = 0; i < 50; ++i) driver.step(&*open);
         open->sync();
     }
-    copy_store(path, copy);
+    copy_as_killed(*open, copy);
     expect_copy<Raw>(copy, driver, 0);
 }
 
