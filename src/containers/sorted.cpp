@@ -267,15 +267,14 @@ bool RawSorted::erase_if_same(Bytes sort_key, const Chunk& expected) {
     const KeyTree tree = pyrsistence::reading(step, id_);
     const KeyTree::Equals equals = tree.equal_range(sort_key);
     const std::uint64_t first = equals.first.rank, count = equals.end - first;
-    std::size_t same = 0;
-    if (writable_store().version() == expected.version) {
-        same = count;
-    } else if (count == expected.items.size()) {
+    if (writable_store().version() != expected.version) {
+        if (count != expected.items.size()) return false;
+        std::size_t same = 0;
         scan_range(tree, first, equals.end, [&](std::uint64_t, Bytes entry) {
             return std::ranges::equal(entry, expected.entry(same)) && ++same > 0;
         });
+        if (same != count) return false;
     }
-    if (same != count) return false;
     if (count > 0) commit_erase_slice(step, id_, first, count);
     return true;
 }

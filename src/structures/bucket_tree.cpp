@@ -176,14 +176,33 @@ void BucketTree::erase_range(std::uint64_t first, std::uint64_t end) {
         unsigned i = first_not_below(bucket, storage::page_count(bucket), first, path.bounds);
         while (i == storage::page_count(bucket)) {
             if (left-- == 0) reached_again(path.leaf);
-            if (!spine_.next_leaf(path)) return;
+            if (path.bounds.high >= end || !spine_.next_leaf(path)) return;
+            path.bounds = {};
             bucket = spine_.leaf(path.leaf);
             i = 0;
         }
         const unsigned n = storage::page_count(bucket);
         const unsigned behind = first_not_below(bucket, n, end, kTags);
         if (behind <= i) return;
+        const bool last = behind < n || path.bounds.high >= end;
         erase_slots(path, i, behind - i);
+        if (last) return;
+    }
+}
+
+void BucketTree::require_heirs(std::uint64_t first, std::uint64_t end) const {
+    if (spine_.empty()) return;
+    std::uint64_t left = spine_.pager().page_count();
+    for (Path path = before_tag(first);; path = to_tag(path.bounds.high)) {
+        if (left-- == 0) reached_again(path.leaf);
+        const auto [low, high] = path.bounds;
+        const std::byte* bucket = spine_.leaf(path.leaf);
+        const unsigned n = storage::page_count(bucket);
+        const bool goes = n > 0 && tag_at(bucket, 0) >= first && tag_at(bucket, n - 1) < end;
+        if (goes && low > 0) spine_.leaf(to_tag(low - 1).leaf);
+        if (high >= kTags.high) return;
+        if (goes) spine_.leaf(to_tag(high).leaf);
+        if (high >= end) return;
     }
 }
 

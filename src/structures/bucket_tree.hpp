@@ -86,6 +86,8 @@ public:
     bool erase(std::uint64_t hash, EntryId id);
     /// Erases every slot with first <= tag < end.
     void erase_range(std::uint64_t first, std::uint64_t end);
+    /// Throws CorruptionError if erase_range() would empty a bucket beside a damaged one, which would get its tags.
+    void require_heirs(std::uint64_t first, std::uint64_t end) const;
     void clear();
 
     /// Calls visit(tag, id) for the slots with first <= tag < end, in order, until it returns false.

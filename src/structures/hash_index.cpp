@@ -144,6 +144,7 @@ std::uint64_t HashIndex::sweep(std::uint64_t first) {
         slots = slots_to_move(first, end);
         if (end == first) return first + 1;
         tags = tags_between(first, end, slots);
+        delta_.require_heirs(first, end);
         if (end < kEndOfTags) (void)filter_.range(end);
     } catch (const CorruptionError&) {
         return end;

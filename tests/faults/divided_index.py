@@ -175,4 +175,19 @@ FAULTS = [
         instead="",
         tests=["BucketTreeTest.FindsWhatComesAfterTheFirstInnerNodeIsGone"],
     ),
+    dict(
+        name="a bucket that is emptied leaves its tags to a damaged one",
+        file="src/structures/bucket_tree.cpp",
+        text="        if (goes && low > 0) spine_.leaf(to_tag(low - 1).leaf);\n",
+        instead="",
+        tests=["BucketTreeTest.ARangeIsErasedBesideADamagedBucket"],
+    ),
+    dict(
+        name="erasing a range looks into the bucket behind it",
+        file="src/structures/bucket_tree.cpp",
+        text="            if (path.bounds.high >= end || !spine_.next_leaf(path)) return;\n",
+        instead="            if (!spine_.next_leaf(path)) return;\n",
+        also=[("src/structures/bucket_tree.cpp", "        if (last) return;\n", "        (void)last;\n")],
+        tests=["BucketTreeTest.ARangeIsErasedBesideADamagedBucket"],
+    ),
 ]

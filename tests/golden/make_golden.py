@@ -8,9 +8,10 @@ format changes; from the release on it is never touched again, and the next vers
 of its own (``dict_v2`` ...), beside the old ones, which the tests go on comparing with.
 
 ``dict`` and ``list`` are stores that were closed, ``divided`` is a dict whose index has a delta and a filter, which
-takes a program in C++, since from Python only far larger ones get them. ``array`` is a closed array, ``sorted`` a closed sorted dict; ``killed`` is a store whose process died, so
-that its log must be replayed; the log is sparse, so only its blocks that are not zero are kept, in ``log.blocks``: u64
-offset and 4096 bytes each.
+takes a program in C++, since from Python only far larger ones get them. ``array`` is a closed array, ``sorted`` a closed
+sorted dict; ``killed``, ``queue``, ``sorted_set`` and ``multi_dict`` are stores whose process died, so that their logs must be
+replayed; a log is sparse, so only its blocks that are not zero are kept, in ``log.blocks``: u64 offset and 4096 bytes each.
+From version 2 on each store is a zip file.
 """
 
 import collections
@@ -22,7 +23,9 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import uuid
+import zipfile
 
 HERE = pathlib.Path(__file__).parent
 BLOCK = 4096
@@ -178,6 +181,73 @@ def sorted_v2(d):
     return d
 
 
+def checkpoint(container):
+    """What comes behind it is in the log only."""
+    getattr(container, "checkpoint", lambda: None)()
+
+
+def queue_v2(q):
+    """Fills an empty EMPriorityQueue or its model."""
+    for i in range(60):
+        q.push(f"task {i} {'x' * 150}", i * 7919 % 11)
+    for i in range(10):
+        q.push([i], i / 7)
+    q.push(b"large" * 4000, fractions.Fraction(1, 3))
+    q.push("last", 2**70)
+    q.push("first", -(2**70))
+    checkpoint(q)
+    for i in range(10):
+        q.pop()
+        q.push(f"late {i}", i % 3)
+    q.replace(b"large" * 3500, 20)
+    q.replace("between", 20.5)
+    return q
+
+
+def sorted_set_v2(s):
+    """Fills an empty EMSortedSet or set."""
+    s.update((i * 7919 % 13, f"{'x' * 150} {i}") for i in range(60))
+    s.update(((5,), (5, "x" * 300), (5, "\0"), (-(2**70), "\u2603")))
+    checkpoint(s)
+    for i in range(0, 60, 3):
+        s.discard((i * 7919 % 13, f"{'x' * 150} {i}"))
+    s.update((12.5, f"late {i}") for i in range(10))
+    return s
+
+
+def multi_dict_v2(d):
+    """Fills an empty EMMultiDict or its model."""
+    for i in range(50):
+        d.add(f"key {i % 7}", i)
+        d.add("key 5", {"value": "x" * 150, "number": i})
+    d.add("k" * 300, b"large" * 4000)
+    checkpoint(d)
+    d.popall("key 6")
+    for i in range(0, 50, 5):
+        d.discard("key 5", {"value": "x" * 150, "number": i})
+    for i in range(10):
+        d.add(f"key {i % 4}", f"late {i}")
+    d.add("", b"large" * 3500)
+    return d
+
+
+def blocks_of_log(path):
+    """What restore_log() makes a log of."""
+    log = (path / "log").read_bytes()
+    places = [at for at in range(0, len(log), BLOCK) if log.count(0, at, at + BLOCK) < BLOCK]
+    return b"".join(struct.pack("<Q", at) + log[at : at + BLOCK] for at in places)
+
+
+def pack(path, to, killed=False):
+    """A store that was closed, or what the process leaves if it is killed now."""
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        packed.write(path / "data", "data")
+        if killed:
+            packed.writestr("log.blocks", blocks_of_log(path))
+        else:
+            packed.write(path / "log", "log")
+
+
 def restore_log(path):
     """Makes the sparse file ``log`` of a copy of ``killed``."""
     data = (path / "log.blocks").read_bytes()
@@ -190,19 +260,28 @@ def restore_log(path):
 
 
 def main(program):
+    import pyrsistence
+
     folder = HERE / "v2"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    subprocess.run([program, folder / "divided"], check=True)
-    import pyrsistence
-
-    with pyrsistence.EMArray(folder / "array", "i8") as array:
-        array_v2(array)
-    with pyrsistence.EMSortedDict(folder / "sorted") as sorted_dict:
-        sorted_v2(sorted_dict)
-    for lock in folder.glob("*/lock"):
-        lock.unlink()
-    for file in sorted(folder.glob("*/*")):
+    with tempfile.TemporaryDirectory() as name:
+        closed = pathlib.Path(name)
+        subprocess.run([program, closed / "divided"], check=True)
+        with pyrsistence.EMArray(closed / "array", "i8") as array:
+            array_v2(array)
+        with pyrsistence.EMSortedDict(closed / "sorted") as sorted_dict:
+            sorted_v2(sorted_dict)
+        for store in closed.iterdir():
+            pack(store, folder / f"{store.name}.zip")
+    for name, cls, fill in (
+        ("queue", pyrsistence.EMPriorityQueue, queue_v2),
+        ("sorted_set", pyrsistence.EMSortedSet, sorted_set_v2),
+        ("multi_dict", pyrsistence.EMMultiDict, multi_dict_v2),
+    ):
+        with cls(None) as container:
+            pack(pathlib.Path(fill(container).path), folder / f"{name}.zip", killed=True)
+    for file in sorted(folder.iterdir()):
         print(f"{file.stat().st_size:8} {file.relative_to(HERE)}")
 
 

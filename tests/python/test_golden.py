@@ -2,12 +2,16 @@
 
 import hashlib
 import importlib.util
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 import support
-from pyrsistence import EMArray, EMDict, EMList, EMSortedDict
+from sortedcontainers import SortedDict, SortedSet
+
+from pyrsistence import EMArray, EMDict, EMList, EMMultiDict, EMPriorityQueue, EMSortedDict, EMSortedSet
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STORES = {
@@ -16,8 +20,12 @@ STORES = {
     "v1/killed": (EMDict, lambda maker: maker.killed_v1({})),
     "v2/array": (EMArray, lambda maker: maker.array_v2([])),
     "v2/divided": (EMDict, lambda maker: maker.divided_v2({})),
-    "v2/sorted": (EMSortedDict, lambda maker: dict(sorted(maker.sorted_v2({}).items()))),
+    "v2/multi_dict": (EMMultiDict, lambda maker: maker.multi_dict_v2(support.MultiDict())),
+    "v2/queue": (EMPriorityQueue, lambda maker: maker.queue_v2(support.PriorityQueue())),
+    "v2/sorted": (EMSortedDict, lambda maker: SortedDict(maker.sorted_v2({}))),
+    "v2/sorted_set": (EMSortedSet, lambda maker: maker.sorted_set_v2(SortedSet())),
 }
+KILLED = {"v2/multi_dict", "v2/queue", "v2/sorted_set"}  # with records in their logs
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +40,11 @@ def maker():
 def copy(maker, tmp_path):
     def make(name):
         path = tmp_path / Path(name).name
-        shutil.copytree(GOLDEN / name, path)
+        packed = GOLDEN / f"{name}.zip"
+        if packed.exists():
+            zipfile.ZipFile(packed).extractall(path)
+        else:
+            shutil.copytree(GOLDEN / name, path)
         if (path / "log.blocks").exists():
             maker.restore_log(path)
         return path
@@ -77,12 +89,22 @@ def test_a_golden_store_can_be_changed(copy, maker, name):
                 target.update({i + 0.25: bytes(i) for i in range(2000)})
                 for i in range(0, 2000, 2):
                     target.pop(i, None)
+            elif cls is EMSortedSet:
+                target.update((i / 100, "new") for i in range(2000))
+                target.difference_update([(i / 100, "new") for i in range(0, 2000, 3)])
+            elif cls is EMPriorityQueue:
+                for i in range(2000):
+                    target.push(bytes(i % 100), i % 50 / 2)
+                for _ in range(500):
+                    target.pop()
+            elif cls is EMMultiDict:
+                for i in range(2000):
+                    target.add(f"key {i % 50}", i)
+                target.popall("key 9")
             else:
                 target.extend(bytes(i * 10) for i in range(2000))
                 del target[::3]
         container.check()
-    if cls is EMSortedDict:
-        model = dict(sorted(model.items()))
     with cls(path) as container:
         support.assert_same(container, model)
         container.clear()
@@ -93,6 +115,8 @@ def test_a_golden_store_can_be_changed(copy, maker, name):
 def test_reading_a_golden_store_changes_no_file(copy, maker, name):
     cls, expected = STORES[name]
     path = copy(name)
+    if name in KILLED and os.geteuid() == 0:
+        pytest.skip("a reader that may write recovers a store whose process died")
     before = digests(path)
     for file in path.iterdir():
         file.chmod(0o400)

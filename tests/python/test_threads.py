@@ -99,7 +99,8 @@ class Actor:
         self.texts, self.money, self.balances, self.blocks = (
             store.dict("texts"), store.dict("money"), store.list("balances"), store.list("blocks")
         )  # fmt: skip
-        self.own, self.items, self.depth = {}, [], 0
+        self.tags = store.multi_dict("tags")  # keys that all threads share
+        self.own, self.items, self.values, self.depth = {}, [], {}, 0
         self.list = store.list(f"list {number}")
 
     def run(self, deeds):
@@ -150,6 +151,21 @@ class Actor:
         if len(items) > 500:
             items.clear(), stored.clear()
 
+    def change_tags(self):
+        for _ in range(self.random.randrange(10)):
+            key, dice = self.random.randrange(8), self.random.random()
+            mine = self.values.setdefault(key, [])
+            if dice < 0.4 and len(mine) < 50:
+                mine.append((self.number, self.random.random()))
+                self.tags.add(key, mine[-1])
+            elif dice < 0.6 and mine:
+                assert self.tags.discard(key, mine.pop(self.random.randrange(len(mine))))
+            elif dice < 0.7:
+                assert not self.tags.discard(key, (self.number, 2))
+            else:
+                assert [value for value in self.tags.getall(key) if value[0] == self.number] == mine
+                assert self.tags.count(key) >= len(mine)
+
     def change_blocks(self):
         """All items of a block are equal, and each change is atomic."""
         count, number = len(self.blocks) // BLOCK, self.random.randrange(10**6)
@@ -167,7 +183,7 @@ class Actor:
             self.blocks.reverse()
 
     def transact(self):
-        before = dict(self.own), list(self.items)
+        before = dict(self.own), list(self.items), {key: list(values) for key, values in self.values.items()}
 
         class Undo(Exception):
             pass
@@ -176,13 +192,13 @@ class Actor:
         try:
             with self.store.transaction(durable=self.random.random() < 0.05):
                 for _ in range(self.random.randrange(5)):
-                    deed = self.random.choice(["transfer", "transfer", "change_texts", "change_list", "change_blocks",
+                    deed = self.random.choice(["transfer", "transfer", "change_texts", "change_list", "change_tags", "change_blocks",
                                                "refused", "transact" if self.depth < 3 else "transfer"])  # fmt: skip
                     getattr(self, deed)()
                 if self.random.random() < 0.3:
                     raise Undo
         except Undo:
-            self.own, self.items = before
+            self.own, self.items, self.values = before
         finally:
             self.depth -= 1
 
@@ -205,6 +221,8 @@ class Actor:
         keys = [(self.number, key) for key in range(40)]
         assert {key: texts[key] for key in keys if key in texts} == self.own
         assert list(store[f"list {self.number}"]) == self.items
+        for key, mine in self.values.items():
+            assert [value for value in store["tags"].getall(key) if value[0] == self.number] == mine
 
     def iterate(self):
         """Others may add keys meanwhile, which ends an iteration."""
@@ -251,7 +269,7 @@ class Actor:
         deed()
 
     DEEDS = (
-        ("change_texts", 30), ("change_list", 30), ("change_blocks", 15), ("transact", 30), ("iterate", 3),
+        ("change_texts", 30), ("change_list", 30), ("change_tags", 30), ("change_blocks", 15), ("transact", 30), ("iterate", 3),
         ("snapshot", 3), ("keep_snapshot", 1), ("back_up", 1), ("open_and_close", 2), ("maintain", 5),
     )  # fmt: skip
 
@@ -409,6 +427,25 @@ def test_a_value_that_is_added_while_others_are_popped_is_not_lost(store):
         d.update(key="old", other="other")
         assert d.popall("key") == ["old", "new"]
         assert list(d.items()) == [("other", "other")]
+
+
+def test_no_two_threads_take_the_same_value(store):
+    """Of keys to which others add meanwhile: all values of a key, or one of them."""
+    count, taken = scaled(300), []
+    with EMMultiDict(store, Slow(), Slow()) as d:
+
+        def add_and_take(number):
+            for i in range(count):
+                d.add(i % 3, (number, i))
+                if i % 2 and d.discard(i % 3, (number, i)):
+                    taken.append((number, i))
+                elif i % 10 == 0:
+                    taken.extend(d.popall(i % 7 % 3))
+
+        in_threads(4, add_and_take)
+        taken.extend(d.values())
+        d.check()
+    assert sorted(taken) == [(number, i) for number in range(4) for i in range(count)]
 
 
 def test_threads_share_an_iterator(store):

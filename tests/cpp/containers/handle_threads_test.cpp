@@ -1,7 +1,7 @@
 // Many threads on one store, on handles that they share and on handles of their own, doing all that the public
 // interface offers, while log window and memory are so small that checkpoints, eviction and relocation never end.
 // Money moves between containers, and no state has more or less of it; each thread owns containers and keys that it
-// knows exactly; lists are changed by blocks, and no read sees a part of one.
+// knows exactly; lists are changed by blocks, and no read sees a part of one; keys of a multi-dict have values of all.
 #include <map>
 #include <set>
 #include <thread>
@@ -16,6 +16,7 @@ namespace {
 using Accounts = Dict<std::uint64_t, std::int64_t>;
 using Balances = List<std::int64_t>;
 using Texts = Dict<std::uint64_t, std::string>;
+using Tags = MultiDict<std::uint64_t, std::uint64_t>;
 
 storage::StoreOptions small_options() {
     storage::StoreOptions options;
@@ -46,7 +47,7 @@ public:
     static constexpr std::int64_t kEach = 1000, kTotal = 2 * kAccounts * kEach;
 
     explicit Common(const Handle& store) : accounts(store, "accounts"), balances(store, "balances"),
-                                           texts(store, "texts"), blocks(store, "blocks") {}
+                                           texts(store, "texts"), tags(store, "tags"), blocks(store, "blocks") {}
 
     static void fill(Store& store) {
         Common all(store);
@@ -99,6 +100,7 @@ public:
     Accounts accounts;
     Balances balances;
     Texts texts;  ///< keys of thread n begin at n << 32
+    Tags tags;    ///< so do values
     RawList blocks;
 
 private:
@@ -115,7 +117,9 @@ private:
 /// What belongs to one thread: a plain value, so that a copy is the state before a transaction.
 class Own {
 public:
-    explicit Own(unsigned number) : number_(number), dict(number, 150, kSizes), list(1000 + number, 150, kSizes) {}
+    explicit Own(unsigned number)
+        : number_(number), dict(number, 150, kSizes), list(1000 + number, 150, kSizes),
+          multi_dict(2000 + number, 150, SortedType::multi_dict, kSizes) {}
 
     void change_text(Texts& texts, Random& random) {
         const std::uint64_t key = (std::uint64_t{number_} << 32) + random.below(60);
@@ -137,6 +141,33 @@ public:
             ASSERT_EQ(texts.get(key), there ? std::optional(found->second) : std::nullopt);
         }
     }
+    void change_tag(Tags& tags, Random& random) {
+        const std::uint64_t key = random.below(10);
+        std::vector<std::uint64_t>& values = tags_[key];
+        const unsigned dice = static_cast<unsigned>(random.below(100));
+        if (dice < 50 && values.size() < 100) {
+            values.push_back((std::uint64_t{number_} << 32) + ++last_tag_);
+            tags.add(key, values.back());
+        } else if (dice < 80 && !values.empty()) {
+            const auto one = values.begin() + static_cast<std::ptrdiff_t>(random.below(values.size()));
+            ASSERT_TRUE(tags.discard(key, *one));
+            values.erase(one);
+        } else if (dice < 85) {
+            ASSERT_FALSE(tags.discard(key, std::uint64_t{number_} << 32));
+        } else {
+            ASSERT_GE(tags.count(key), values.size());
+        }
+    }
+    /// Its values of each key are there in the order of their coming. REQUIRES: a state that does not change.
+    void expect_tags(const Tags& tags) const {
+        std::map<std::uint64_t, std::vector<std::uint64_t>> seen;
+        std::uint64_t last = 0;
+        for (const auto& [key, value] : tags) {
+            ASSERT_LE(std::exchange(last, key), key) << "keys out of order";
+            if (value >> 32 == number_) seen[key].push_back(value);
+        }
+        for (const auto& [key, values] : tags_) ASSERT_EQ(seen[key], values) << "of key " << key;
+    }
     /// Iterates over everybody's, and must meet each of its own once.
     void expect_texts(const Texts& texts) const {
         std::map<std::uint64_t, std::string> seen;
@@ -149,16 +180,19 @@ public:
     void expect_in(const Store& state) const {
         ASSERT_EQ(dict.difference(RawDict(state, name("dict"))), "");
         ASSERT_EQ(list.difference(RawList(state, name("list"))), "");
+        ASSERT_EQ(multi_dict.difference(RawSorted(state, name("multi-dict"), SortedType::multi_dict)), "");
         expect_texts(Texts(state, "texts"));
+        expect_tags(Tags(state.snapshot(), "tags"));
     }
     std::string name(const char* type) const {
         return std::string(type) + " " + std::to_string(number_) + (renamed_ ? " renamed" : "");
     }
     void rename(Store& store) {
-        const std::string before[] = {name("dict"), name("list")};
+        const std::string before[] = {name("dict"), name("list"), name("multi-dict")};
         renamed_ = !renamed_;
         ASSERT_TRUE(store.rename(before[0], name("dict")));
         ASSERT_TRUE(store.rename(before[1], name("list")));
+        ASSERT_TRUE(store.rename(before[2], name("multi-dict")));
     }
     void remove_list(Store& store, std::uint64_t salt) {
         ASSERT_TRUE(store.remove(name("list")));
@@ -171,10 +205,13 @@ private:
     unsigned number_;
     bool renamed_ = false;
     std::map<std::uint64_t, std::string> texts_;
+    std::map<std::uint64_t, std::vector<std::uint64_t>> tags_;
+    std::uint64_t last_tag_ = 0;
 
 public:
     DictDriver dict;
     ListDriver list;
+    SortedDriver multi_dict;
 };
 
 /// One thread.
@@ -191,6 +228,7 @@ public:
     void close() {
         dict_.reset();
         list_.reset();
+        multi_dict_.reset();
         my_common_.reset();
         mine_.reset();
     }
@@ -224,6 +262,7 @@ private:
     void open_containers() {
         dict_ = std::make_unique<RawDict>(store(), own_.name("dict"));
         list_ = std::make_unique<RawList>(store(), own_.name("list"));
+        multi_dict_ = std::make_unique<RawSorted>(store(), own_.name("multi-dict"), SortedType::multi_dict);
     }
     void close_handles() {
         mine_->close();
@@ -237,10 +276,21 @@ private:
     void change_list() {
         for (std::uint64_t i = random_.below(10); i > 0; --i) own_.list.step(list_.get());
     }
+    void change_multi_dict() {
+        for (std::uint64_t i = random_.below(10); i > 0; --i) own_.multi_dict.step(multi_dict_.get());
+    }
     void change_texts() {
         for (std::uint64_t i = random_.below(10); i > 0; --i) own_.change_text(common().texts, random_);
     }
-    void iterate() { own_.expect_texts(common().texts); }
+    void change_tags() {
+        for (std::uint64_t i = random_.below(10); i > 0; --i) own_.change_tag(common().tags, random_);
+    }
+    void iterate() {
+        own_.expect_texts(common().texts);
+        // A snapshot is of the state before a transaction, within which nobody else changes anything.
+        if (depth_ > 0) own_.expect_tags(common().tags);
+        else own_.expect_tags(common().tags.snapshot());
+    }
     void change_blocks() { common().change_blocks(random_); }
     void rename() { own_.rename(store()); }
     void replace_list() {
@@ -313,7 +363,7 @@ private:
     /// The same question in a row: between answers that needed no lock, nothing would put this thread in order
     /// with the others, which is what the sanitizer sees best.
     void ask_again_and_again() {
-        const std::uint64_t which = random_.below(7);
+        const std::uint64_t which = random_.below(8);
         for (int i = 0; i < 200; ++i) {
             if (which == 0) (void)store_.info();
             else if (which == 1) (void)store_.containers();
@@ -321,7 +371,8 @@ private:
             else if (which == 3) (void)store_.version();
             else if (which == 4) (void)common_.accounts.size();
             else if (which == 5) (void)common_.accounts.at(3);
-            else (void)common_.texts.begin();
+            else if (which == 6) (void)common_.texts.begin();
+            else (void)common_.tags.count(3);
         }
     }
     void sync() { store().sync(); }
@@ -342,11 +393,13 @@ private:
 
     static constexpr Deed kDeedsWithin[] = {
         {200, &Actor::change_dict}, {200, &Actor::change_list}, {200, &Actor::change_texts},
+        {100, &Actor::change_multi_dict}, {100, &Actor::change_tags},
         {100, &Actor::change_blocks}, {300, &Actor::transfer}, {20, &Actor::rename}, {10, &Actor::replace_list},
         {20, &Actor::iterate}, {20, &Actor::sync}, {20, &Actor::publish}, {10, &Actor::refused},
     };
     static constexpr Deed kDeeds[] = {
         {200, &Actor::change_dict}, {200, &Actor::change_list}, {200, &Actor::change_texts},
+        {100, &Actor::change_multi_dict}, {100, &Actor::change_tags},
         {100, &Actor::change_blocks}, {200, &Actor::transact}, {20, &Actor::rename}, {10, &Actor::replace_list},
         {20, &Actor::iterate}, {20, &Actor::take_snapshot}, {4, &Actor::keep_snapshot}, {4, &Actor::back_up},
         {30, &Actor::look_around}, {30, &Actor::ask_again_and_again}, {10, &Actor::sync},
@@ -366,6 +419,7 @@ private:
     std::unique_ptr<Common> my_common_;
     std::unique_ptr<RawDict> dict_;
     std::unique_ptr<RawList> list_;
+    std::unique_ptr<RawSorted> multi_dict_;
 };
 
 class HandleThreadsTest : public ::testing::Test {
@@ -417,6 +471,49 @@ TEST_F(HandleThreadsTest, EachItemIsTakenOnce) {
     EXPECT_EQ(taken, added);
     EXPECT_TRUE(list.empty());
     list.check();
+}
+
+/// Some add values, and take one or all of a key; others read, and meet no value under a wrong key and none before an
+/// older one of the same thread.
+TEST_F(HandleThreadsTest, EachValueIsTakenOnce) {
+    constexpr std::uint64_t kKeys = 3, kThreads = 3;
+    const std::uint64_t rounds = scaled(1500);
+    Tags tags(path_);
+    std::atomic<std::uint64_t> added = 0, taken = 0, working = kThreads;
+    const auto expect_values = [&](std::uint64_t key, const std::vector<std::uint64_t>& values) {
+        std::map<std::uint64_t, std::uint64_t> last;  // of each thread
+        for (const std::uint64_t value : values) {
+            ASSERT_EQ(value % kKeys, key);
+            ASSERT_LT(std::exchange(last[value >> 32], value), value) << "out of order";
+        }
+    };
+    in_threads(kThreads + 2, [&](unsigned number) {
+        Random random(900 + number);
+        for (std::uint64_t i = 1; number < kThreads && i <= rounds && !HasFailure(); ++i) {
+            const std::uint64_t value = (std::uint64_t{number} << 32) + i, key = value % kKeys;
+            tags.add(key, value);
+            added += value;
+            if (random.chance(10)) {
+                const auto all = tags.popall(random.below(kKeys));
+                if (!all.empty()) expect_values(all[0] % kKeys, all);
+                taken += std::accumulate(all.begin(), all.end(), std::uint64_t{0});
+            } else if (random.chance(50) && tags.discard(key, value)) {
+                taken += value;
+            }
+        }
+        if (number < kThreads) --working;
+        while (number >= kThreads && working > 0 && !HasFailure()) {
+            const std::uint64_t key = random.below(kKeys);
+            for (const std::uint64_t value : tags.getall(key)) ASSERT_EQ(value % kKeys, key);
+            const Tags now = tags.snapshot();
+            const auto values = now.getall(key);
+            expect_values(key, {values.begin(), values.end()});
+            ASSERT_EQ(now.count(0) + now.count(1) + now.count(2), now.size());
+        }
+    });
+    for (const auto& [key, value] : tags) taken += value;
+    EXPECT_EQ(taken, added);
+    tags.check();
 }
 
 /// Two threads kept one checkpoint under two names, and the store could not be opened again.

@@ -125,7 +125,7 @@ TEST_F(ListTest, ABatchLargerThanTheLogIsDurableWhenItReturns) {
         open->append(as_bytes("after"));
         expected.push_back("after");
         const fs::path copy = dir_.next();
-        copy_store(path, copy);
+        copy_as_killed(*open, copy);
         RawList killed(copy);
         killed.check();
         ASSERT_EQ(all(killed), expected);
@@ -210,7 +210,7 @@ TEST_F(ListTest, RearrangingIsDoneWhenItReturns) {
             open->append(as_bytes("after"));
             expected.push_back("after");
             const fs::path copy = dir_.next();
-            copy_store(path, copy);
+            copy_as_killed(*open, copy);
             RawList killed(copy);
             killed.check();
             ASSERT_EQ(all(killed), expected);

@@ -455,10 +455,18 @@ private:
     std::vector<Value> items_;
 };
 
+/// Opened as what it is in its store.
+template <SortedType type>
+class RawSortedOf : public RawSorted {
+public:
+    static constexpr SortedType kType = type;
+    explicit RawSortedOf(const fs::path& path, const Options& options = {}) : RawSorted(path, options, type) {}
+};
+
 class SortedDriver {
 public:
     SortedDriver(std::uint64_t salt, std::uint64_t keys, SortedType type, Sizes sizes = {})
-        : salt_(salt), keys_(keys), repeated_(type == SortedType::queue), sizes_(sizes) {}
+        : salt_(salt), keys_(keys), type_(type), sizes_(sizes) {}
 
     std::size_t size() const { return entries_.size(); }
     std::uint64_t done() const { return done_; }
@@ -471,8 +479,8 @@ public:
         if (dice < (shrink ? 200u : 550u)) put(sorted, random, key);
         else if (dice < 750) erase(sorted, random, key);
         else if (dice < 800) erase_slice(sorted, random, random.below(entries_.size() + 1));
-        else if (dice < 830) replace_first(sorted, random, key);
-        else if (dice < 900) get(sorted, key);
+        else if (dice < 830) change_equals(sorted, random, key);
+        else if (dice < 900) get(sorted, random, key);
         else if (dice < 999) read(sorted, random);
         else if (random.chance(4)) clear(sorted);
         ++done_;
@@ -495,8 +503,9 @@ public:
     }
 
 private:
-    using Entries = std::multimap<std::string, std::string>;
+    using Entries = std::multimap<std::string, std::string>;  ///< equal keys in the order of their coming
 
+    bool repeats_keys() const { return type_ == SortedType::queue || type_ == SortedType::multi_dict; }
     /// Keys of one container are of one kind: integers, or byte strings of which some are long.
     bool numbers() const { return salt_ % 2 == 0; }
     std::string identity(std::uint64_t key) const {
@@ -520,17 +529,24 @@ private:
         if (spelled && numbers()) put_float(spelling, static_cast<double>(key) * 1'000'003 - 5'000'000);
         const std::string sort(as_text(put_sorted_entry_key(out, as_bytes(identity(key)), spelling)));
         const std::size_t key_size = out.size();
-        value.put(out);
+        if (type_ == SortedType::set) put_none(out);
+        else value.put(out);
         return {std::string(as_text(out)), sort, key_size};
     }
-    auto place(std::uint64_t rank) { return std::next(entries_.begin(), static_cast<std::ptrdiff_t>(rank)); }
+    auto place(std::uint64_t rank) const { return std::next(entries_.begin(), static_cast<std::ptrdiff_t>(rank)); }
+    std::uint64_t rank(Entries::const_iterator at) const {
+        return static_cast<std::uint64_t>(std::distance(entries_.begin(), at));
+    }
+    static void expect_entries(const Chunk& chunk, Entries::const_iterator at) {
+        for (std::size_t i = 0; i < chunk.items.size(); ++i, ++at) ASSERT_EQ(as_text(chunk.entry(i)), at->second);
+    }
 
     void put(RawSorted* sorted, Random& random, std::uint64_t key) {
         const bool only_new = random.chance(15);
         const Composed entry = compose(key, random.chance(20), Value::random(random, sizes_));
         const auto found = entries_.find(entry.sort_key);
         const bool is_new = found == entries_.end();
-        if (repeated_) {
+        if (repeats_keys()) {
             if (sorted) sorted->push(entry.view());
             entries_.emplace(entry.sort_key, entry.bytes);
             return;
@@ -550,15 +566,27 @@ private:
         }
     }
     void erase(RawSorted* sorted, Random& random, std::uint64_t key) {
+        if (type_ == SortedType::multi_dict) return discard(sorted, random, key);
         const std::string sort = sort_key(key);
         const auto found = entries_.lower_bound(sort);
         const bool there = found != entries_.end() && found->first == sort;
-        const bool compares = repeated_ || random.chance(50), right = !compares || random.chance(80);
+        const bool compares = repeats_keys() || random.chance(50), right = !compares || random.chance(80);
         if (sorted) {
             const std::string expected = there && right ? found->second : "x";
             ASSERT_EQ(compares ? sorted->erase(as_bytes(sort), as_bytes(expected)) : sorted->erase(as_bytes(sort)), there && right);
         }
         if (there && right) entries_.erase(found);
+    }
+    /// One of the values of a key.
+    void discard(RawSorted* sorted, Random& random, std::uint64_t key) {
+        const auto [first, last] = entries_.equal_range(sort_key(key));
+        const std::uint64_t begin = rank(first), count = rank(last) - begin;
+        const std::uint64_t at = begin + (count > 0 ? random.below(count) : 0);
+        const bool right = count > 0 && random.chance(80);
+        if (sorted) {
+            ASSERT_EQ(sorted->erase_at(at, as_bytes(right ? place(at)->second : "x")), right);
+        }
+        if (right) entries_.erase(place(at));
     }
     void erase_slice(RawSorted* sorted, Random& random, std::uint64_t first) {
         const std::uint64_t count = random.below(random.chance(5) ? 500 : 10);
@@ -566,8 +594,12 @@ private:
         const std::uint64_t end = std::min<std::uint64_t>(first + count, entries_.size());
         if (first < end) entries_.erase(place(first), place(end));
     }
+    /// What only those with equal keys have.
+    void change_equals(RawSorted* sorted, Random& random, std::uint64_t key) {
+        if (type_ == SortedType::queue) replace_first(sorted, random, key);
+        else if (type_ == SortedType::multi_dict) erase_all(sorted, random, key);
+    }
     void replace_first(RawSorted* sorted, Random& random, std::uint64_t key) {
-        if (!repeated_) return;
         const Composed entry = compose(key, random.chance(20), Value::random(random, sizes_));
         if (sorted) {
             ASSERT_FALSE(sorted->replace_first(entry.view(), as_bytes("x")));
@@ -577,18 +609,47 @@ private:
         entries_.erase(entries_.begin());
         entries_.emplace(entry.sort_key, entry.bytes);
     }
-    void get(RawSorted* sorted, std::uint64_t key) const {
+    /// With or without a look at them before.
+    void erase_all(RawSorted* sorted, Random& random, std::uint64_t key) {
+        const std::string sort = sort_key(key);
+        const bool looks = random.chance(50);
+        if (sorted && looks) {
+            Chunk chunk;
+            read_all(*sorted, sort, chunk);
+            ASSERT_TRUE(sorted->erase_if_same(as_bytes(sort), chunk));
+        } else if (sorted) {
+            ASSERT_EQ(sorted->erase_all(as_bytes(sort)), entries_.count(sort));
+        }
+        entries_.erase(sort);
+    }
+    void get(RawSorted* sorted, Random& random, std::uint64_t key) const {
         if (!sorted) return;
         const std::string sort = sort_key(key);
         const auto [first, last] = entries_.equal_range(sort);
         Buffer entry;
         ASSERT_EQ(sorted->get(as_bytes(sort), entry), first != last);
         ASSERT_EQ(sorted->contains(as_bytes(sort)), first != last);
-        ASSERT_EQ(sorted->lower_bound(as_bytes(sort)), static_cast<std::uint64_t>(std::distance(entries_.begin(), first)));
-        ASSERT_EQ(sorted->upper_bound(as_bytes(sort)), static_cast<std::uint64_t>(std::distance(entries_.begin(), last)));
-        if (!repeated_ && first != last) {
+        ASSERT_EQ(sorted->lower_bound(as_bytes(sort)), rank(first));
+        ASSERT_EQ(sorted->upper_bound(as_bytes(sort)), rank(last));
+        const RankRange range = sorted->equal_range(as_bytes(sort), RawSorted::Keys::comparable);
+        ASSERT_EQ(range.first, rank(first));
+        ASSERT_EQ(range.end, rank(last));
+        if (!repeats_keys() && first != last) {
             ASSERT_EQ(as_text(entry), first->second);
         }
+        Chunk chunk;
+        read_all(*sorted, sort, chunk);
+        const std::uint64_t passed = random.below(range.size() + 2);
+        sorted->read_behind(as_bytes(sort), passed, 3, chunk);
+        const auto behind = std::next(first, static_cast<std::ptrdiff_t>(std::min(passed, range.size())));
+        ASSERT_TRUE(!chunk.items.empty() || behind == entries_.end());
+        expect_entries(chunk, behind);
+    }
+    /// All entries with a key, in the order of their coming.
+    void read_all(const RawSorted& sorted, const std::string& sort, Chunk& chunk) const {
+        sorted.read_all(as_bytes(sort), chunk);
+        ASSERT_EQ(chunk.items.size(), entries_.count(sort));
+        expect_entries(chunk, entries_.lower_bound(sort));
     }
     void read(RawSorted* sorted, Random& random) const {
         if (!sorted) return;
@@ -598,7 +659,10 @@ private:
         if (back) sorted->read_back(at, 3, chunk);
         else sorted->read(at, 3, chunk);
         std::uint64_t expected = back ? std::min<std::uint64_t>(at, entries_.size()) : at;
-        for (const Chunk::Item& item : chunk.items) ASSERT_EQ(item.key, back ? --expected : expected++);
+        for (std::size_t i = 0; i < chunk.items.size(); ++i) {
+            ASSERT_EQ(chunk.items[i].key, back ? --expected : expected++);
+            ASSERT_EQ(as_text(chunk.entry(i)), place(chunk.items[i].key)->second);
+        }
         if (chunk.items.size() < 3 && !chunk.more) {
             ASSERT_TRUE(back ? expected == 0 : expected >= entries_.size());
         }
@@ -609,7 +673,7 @@ private:
     }
 
     std::uint64_t salt_, keys_;
-    bool repeated_;
+    SortedType type_;
     Sizes sizes_;
     std::uint64_t done_ = 0;
     Entries entries_;

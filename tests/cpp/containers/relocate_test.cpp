@@ -32,13 +32,15 @@ void compact_between_changes(const fs::path& path, Driver driver, const fs::path
         for (int i = 0; i < 50; ++i) driver.step(&*open);
         open->sync();
     }
-    copy_store(path, copy);
+    copy_as_killed(*open, copy);
     expect_copy<Raw>(copy, driver, 0);
 }
 
 TEST_F(RelocateTest, CompactingChangesNothing) {
     compact_between_changes<RawDict>(path_, DictDriver(1, 3000, {100'000, 5}), dir_ / "copy");
     compact_between_changes<RawList>(dir_ / "list", ListDriver(2, 3000, {50'000, 3}), dir_ / "copy 2");
+    constexpr SortedType kMulti = SortedType::multi_dict;
+    compact_between_changes<RawSortedOf<kMulti>>(dir_ / "multi-dict", SortedDriver(3, 3000, kMulti, {50'000, 3}), dir_ / "copy 3");
 }
 
 /// An extent that began below the limit and ended far above it was left where it was.

@@ -109,14 +109,6 @@ protected:
         return std::ranges::any_of(report.left_out,
                                    [&](const std::string& text) { return text.find(what) != std::string::npos; });
     }
-    /// As a kill leaves it; a checkpoint that ends meanwhile would mix two moments.
-    template <class Opened>
-    void copy_as_killed(Opened& open, const fs::path& to) {
-        for (std::uint64_t checkpoint = 0; checkpoint != open.info().checkpoint;) {
-            checkpoint = open.info().checkpoint;
-            copy_store(open.path(), to);
-        }
-    }
     template <class T>
     static const T& middle(const std::vector<T>& items) { return items.at(items.size() / 2); }
 

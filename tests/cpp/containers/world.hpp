@@ -146,8 +146,9 @@ private:
         const std::uint64_t salt = random();
         using storage::ContainerType;
         if (random.chance(30)) {
-            constexpr ContainerType types[] = {ContainerType::sorted_dict, ContainerType::sorted_set, ContainerType::priority_queue};
-            const ContainerType type = types[random.below(3)];
+            constexpr ContainerType types[] = {ContainerType::sorted_dict, ContainerType::sorted_set, ContainerType::priority_queue,
+                                               ContainerType::multi_dict};
+            const ContainerType type = types[random.below(std::size(types))];
             handles.open<RawSorted>(number, name, type);
             containers_.insert({number, {name, type, SortedDriver(salt, population_.entries, typed<RawSorted>(type), population_.sizes)}});
         } else if (random.chance(20)) {

@@ -120,7 +120,7 @@ protected:
             open->compact();
             driver.step(&*open);
             set(How::all, false);
-            copy_store(path, killed);
+            copy_as_killed(*open, killed);
             set(how, with_interrupts);
             open.close();
         }

@@ -180,7 +180,7 @@ TEST_F(CheckpointTest, WritersAfterAFailedOneWaitForThreadsInTheMiddle) {
         }
     };
     expect_whole(*open);
-    copy_store(path_, dir_ / "copy");
+    copy_as_killed(*open, dir_ / "copy");
     RawList killed(dir_ / "copy");
     killed.check();
     expect_whole(killed);

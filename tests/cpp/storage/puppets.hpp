@@ -4,6 +4,7 @@
 // process that made it, with which it dies.
 #pragma once
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -284,9 +285,28 @@ inline std::string describe_threads(pid_t pid) {
 }
 
 /// As fork(), into new namespaces of these kinds (CLONE_NEWPID and the like). Minus one if that is not allowed.
+/// A clone by itself would run no handlers of fork: a child of one who has opened stores would rely on threads that it
+/// does not have. So one who was forked makes it, for its own parent.
 inline pid_t fork_into(unsigned long namespaces) {
     if (namespaces == 0) return ::fork();
-    return static_cast<pid_t>(::syscall(SYS_clone, namespaces | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+    int told[2];
+    if (::pipe2(told, O_CLOEXEC) != 0) return -1;
+    const pid_t between = ::fork();
+    if (between == 0) {
+        const auto made = static_cast<pid_t>(::syscall(SYS_clone, namespaces | CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr));
+        if (made == 0) {
+            for (const int end : told) ::close(end);
+            return 0;
+        }
+        const pid_t answer = made > 0 ? made : -errno;
+        ::_exit(::write(told[1], &answer, sizeof answer) == sizeof answer ? 0 : 1);
+    }
+    ::close(told[1]);
+    pid_t answer = -EAGAIN;
+    if (between > 0 && ::waitpid(between, nullptr, 0) == between) (void)!::read(told[0], &answer, sizeof answer);
+    ::close(told[0]);
+    if (answer < 0) errno = -answer;
+    return std::max(answer, -1);
 }
 
 class Puppet {

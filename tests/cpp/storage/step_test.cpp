@@ -47,7 +47,7 @@ protected:
     /// As after a kill.
     void expect_copy(const std::function<void(pyrsistence::Store&)>& look) {
         const fs::path copy = dir_.next();
-        test::copy_store(path_, copy);
+        test::copy_as_killed(*open_, copy);
         pyrsistence::Store store(copy);
         store.check();
         look(store);

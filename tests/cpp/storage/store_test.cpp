@@ -105,6 +105,11 @@ TEST_P(FaultyStoreTest, AListLosesNothing) {
     PYRSISTENCE_TRACE_SEED;
     fail_each<RawList>(ListDriver(seed() + 2, 500, {10'000, 50}), false);
 }
+TEST_P(FaultyStoreTest, AMultiDictLosesNothing) {
+    PYRSISTENCE_TRACE_SEED;
+    constexpr SortedType kMulti = SortedType::multi_dict;
+    fail_each<RawSortedOf<kMulti>>(SortedDriver(seed() + 3, 100, kMulti, {20'000, 50}), false);
+}
 INSTANTIATE_TEST_SUITE_P(Errors, FaultyStoreTest, ::testing::Values(ENOSPC, EIO));
 
 class StoreTest : public ::testing::Test {

@@ -209,7 +209,7 @@ TEST_F(TransactionTest, ARollBackCrossesACheckpointThatBeganBefore) {
         const World& expected = commit ? world : before;
         ASSERT_EQ(expected.difference(*open), "");
         open->check();
-        copy_store(path, path.string() + " copy");
+        copy_as_killed(*open, path.string() + " copy");
         OpenStore<Store> killed(path.string() + " copy", nullptr, kMedium);
         killed->check();
         EXPECT_EQ(expected.difference(*killed), "");

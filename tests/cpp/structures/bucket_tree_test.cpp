@@ -186,6 +186,35 @@ TEST_F(BucketTreeTest, AScanEndsWhereBucketsAreOutOfOrder) {
     EXPECT_THROW(scan(InnerNode<false>::separator(top, 4)), CorruptionError);
 }
 
+/// A sweep that emptied a bucket beside a damaged one, or the end of one before it, read the damaged one in the middle
+/// of its changes: from then on no key could be stored, whatever its hash.
+TEST_F(BucketTreeTest, ARangeIsErasedBesideADamagedBucket) {
+    constexpr std::uint64_t kFull = BucketTree::kCapacity;
+    for (std::uint64_t tag = 0; tag < 10 * kFull; ++tag) insert(tag << 24, tag + 1);
+    harness_.pager().reserve();
+    const std::byte* top = harness_.pager().read(RootField::page(root_.data()));
+    PageId damaged = InnerNode<false>::child(top, 4);
+    const auto begin = [top](unsigned i) { return InnerNode<false>::separator(top, i); };
+    const std::uint64_t third = begin(3), fourth = begin(4), fifth = begin(5), sixth = begin(6);
+    const auto erase_range = [&](std::uint64_t first, std::uint64_t end) {
+        index().require_heirs(first, end);
+        index().erase_range(first, end);
+        std::erase_if(model_, [=](const Pair& one) { return first <= one.first && one.first < end; });
+    };
+    erase_range(fifth, fifth + 100);
+    std::byte* bucket = harness_.pager().write(damaged);
+    bucket[4] = std::byte(storage::PageKind::leaf);
+    EXPECT_NO_THROW(erase_range(third + 10, fourth));
+    EXPECT_THROW(erase_range(third, fourth), CorruptionError) << "the damaged one may not get these tags";
+    EXPECT_THROW(erase_range(fifth + 100, sixth), CorruptionError) << "nor these";
+    EXPECT_NO_THROW(erase_range(fifth + 101, sixth));
+    EXPECT_NO_THROW(erase_range(sixth, sixth + 2 * kFull));
+    bucket[4] = std::byte(storage::PageKind::bucket);
+    check();
+    erase_range(third, sixth);
+    check();
+}
+
 TEST_F(BucketTreeTest, StoresFortyBitsOfTheHash) {
     insert(0x1234567890abcdef, 1);
     EXPECT_TRUE(index().find(0x1234567890ffffff, [](EntryId) { return true; }));
