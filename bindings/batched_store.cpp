@@ -58,7 +58,7 @@ void BatchedStore::wait() {
 void BatchedStore::add_all(const NumberArray& numbers) {
     SignalPoll poll;
     for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step([this] { flush(); })) {
-        entry_.encode_key(numbers, i);
+        entry_.encode_key(numbers.key(i));
         numbers.put_value(entry_.bytes, i);
         wait();
     }

@@ -170,7 +170,7 @@ PyObject* get_many(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     };
     if (const auto numbers = NumberArray::of(args[0], NumberArray::Use::keys, dict.serializer())) {
         for (std::size_t i = 0; i < numbers->rows(); ++i, poll.step()) {
-            numbers->put_identity(identity, i);
+            numbers->key(i).put_identity(identity);
             add();
         }
     } else {

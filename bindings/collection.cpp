@@ -201,9 +201,9 @@ void Collection::close() {
         throw Error(path_.string() + " is in use by calls that may be waiting for this thread; close it when its "
                     "transaction, or the function that reports progress, has ended");
     }
+    // The container may have been renamed; open() is to find it again. A transaction may yet take that back.
+    if (kind_.open_in && !in_transaction()) options_.name = static_cast<Container&>(*session_->engine).name();
     const std::unique_ptr<Session> session = std::move(session_);
-    // The container may have been renamed; open() is to find it again.
-    if (kind_.open_in) options_.name = static_cast<Container&>(*session->engine).name();
     while (session->users > 0 && session->process == ::getpid()) {
         const WithoutGil released;
         std::this_thread::sleep_for(std::chrono::milliseconds(1));

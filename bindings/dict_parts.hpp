@@ -25,13 +25,12 @@ struct Entry {
         }
         key_size = bytes.size();
     }
-    /// The key is in a row of an array.
-    void encode_key(const NumberArray& numbers, std::size_t row) {
+    void encode_key(const NumberArray::Key& key) {
         bytes.clear();
-        numbers.put_identity(bytes, row);
+        key.put_identity(bytes);
         identity_size = bytes.size();
         bytes.push_back(std::byte{Tag::kSeparator});
-        numbers.put_item(bytes, row);
+        key.put_item(bytes);
         key_size = bytes.size();
     }
     void encode(const Serializer& serializer, PyObject* key, PyObject* value) {

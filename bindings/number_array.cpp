@@ -1,5 +1,6 @@
 #include "bindings/number_array.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -49,12 +50,15 @@ NumberArray::NumberArray(nb::object description, std::size_t width)
       width_(width),
       memory_(std::make_unique<Memory>(PyTuple_GET_ITEM(description_.ptr(), 2), PyBUF_SIMPLE)) {}
 
-void NumberArray::put_identity(Buffer& out, std::size_t row) const {
-    const Bytes key = number(row * width_);
+NumberArray::Key::Key(std::string_view dtype, Bytes number) : dtype_(dtype), size_(number.size()) {
+    std::memcpy(bytes_.data(), number.data(), std::min(size_, bytes_.size()));
+}
+
+void NumberArray::Key::put_identity(Buffer& out) const {
     switch (dtype_[0]) {
-        case 'i': return put_int(out, load_signed(key));
-        case 'u': return put_uint(out, load_unsigned(key));
-        default: return put_float_identity(out, load_float(key));
+        case 'i': return put_int(out, load_signed(view()));
+        case 'u': return put_uint(out, load_unsigned(view()));
+        default: return put_float_identity(out, load_float(view()));
     }
 }
 

@@ -2,6 +2,7 @@
 // scalars would be stored as. REQUIRES the GIL.
 #pragma once
 
+#include <array>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -27,8 +28,25 @@ public:
     std::size_t rows() const noexcept { return memory_->bytes().size() / (width_ * number_size_); }
     /// Appends the item of the first number of a row.
     void put_item(Buffer& out, std::size_t row) const { put_number(out, row * width_); }
-    /// Appends the identity of that number as a key, which does not give back its type. REQUIRES: not Use::values.
-    void put_identity(Buffer& out, std::size_t row) const;
+    /// The first number of a row as a key, read once: another thread, or another process, may change the array meanwhile.
+    class Key {
+    public:
+        /// Appends its item.
+        void put_item(Buffer& out) const { put_numpy_scalar(out, dtype_, view()); }
+        /// Appends its identity, which does not give back its type.
+        void put_identity(Buffer& out) const;
+
+    private:
+        friend NumberArray;
+        Key(std::string_view dtype, Bytes number);
+        Bytes view() const noexcept { return Bytes(bytes_).first(size_); }
+
+        std::string_view dtype_;
+        std::size_t size_;
+        std::array<std::byte, 8> bytes_{};
+    };
+    /// REQUIRES: not Use::values.
+    Key key(std::size_t row) const { return Key(dtype_, number(row * width_)); }
     /// Appends the item of what is stored under that number: the other one of the row, or None if there is none.
     void put_value(Buffer& out, std::size_t row) const;
 

@@ -172,10 +172,10 @@ void Entry::encode_key(const Serializer& serializer, PyObject* key) {
     key_size = bytes.size();
 }
 
-void Entry::encode_key(const NumberArray& numbers, std::size_t row) {
+void Entry::encode_key(const NumberArray::Key& key) {
     Buffer identity, original;
-    numbers.put_identity(identity, row);
-    numbers.put_item(original, row);
+    key.put_identity(identity);
+    key.put_item(original);
     bytes.clear();
     sort_key.assign(put_sorted_entry_key(bytes, identity, original));
     key_size = bytes.size();

@@ -27,8 +27,7 @@ struct Entry {
     std::size_t key_size = 0;
 
     void encode_key(const Serializer& serializer, PyObject* key);
-    /// The key is in a row of an array.
-    void encode_key(const NumberArray& numbers, std::size_t row);
+    void encode_key(const NumberArray::Key& key);
     SortedEntry view() const noexcept { return {bytes, sort_key, key_size}; }
 };
 
@@ -42,7 +41,7 @@ void store_rows(const Collection& container, const NumberArray& numbers, Store s
     Entry entry;
     SignalPoll poll;
     for (std::size_t i = 0; i < numbers.rows(); ++i, poll.step()) {
-        entry.encode_key(numbers, i);
+        entry.encode_key(numbers.key(i));
         numbers.put_value(entry.bytes, i);
         store(*Engine(container), entry.view());
     }

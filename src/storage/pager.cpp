@@ -164,8 +164,11 @@ void Pager::map_file(PageId pages) {
         const PageId wanted = std::max(kSmallestMap, room * pages);
         try {
             resize_states(wanted);
-            mapping_ = file_.map(0, (writes() ? wanted : std::max<PageId>(pages, 1)) * kPageSize,
-                                 os::Access::read_only);
+            std::shared_ptr<os::Mapping> mapping =
+                file_.map(0, (writes() ? wanted : std::max<PageId>(pages, 1)) * kPageSize, os::Access::read_only);
+            const std::scoped_lock guard(hand_over_);
+            old_mapping_ = std::exchange(mapping_, std::move(mapping));
+            if (!writes()) old_mapping_.reset();
             break;
         } catch (const StorageError&) {
             if (room == 1) throw;
@@ -609,8 +612,10 @@ bool Pager::write_sealed(std::size_t most) {
 
 /// What was handed over is to be written, the lowest pages first, which come last in the list.
 void Pager::take_sealed() {
+    std::shared_ptr<os::Mapping> unmapped;  // here: the more of it was read, the longer that takes
     {
         const std::scoped_lock guard(hand_over_);
+        unmapped.swap(old_mapping_);
         if (sealed_.empty()) return;
         writing_.reserve(writing_.size() + sealed_.size());  // a frame that is in it twice would be freed twice
         for (const SealedFrame& item : sealed_) {

@@ -298,7 +298,8 @@ private:
     std::atomic<std::uint64_t> extents_synced_ = 0;
 
     std::mutex writing_back_;           ///< held by write_sealed()
-    std::mutex hand_over_;              ///< guards the next three, shared with write_sealed()
+    std::mutex hand_over_;              ///< guards the next four, shared with write_sealed()
+    std::shared_ptr<os::Mapping> old_mapping_;  ///< the one before, too small by now
     std::uint32_t batch_ = 1;           ///< of sealed_; smaller ones have been handed over
     std::vector<SealedFrame> sealed_;   ///< written by the next write_sealed()
     std::vector<SealedFrame> written_;  ///< to be freed by retire()

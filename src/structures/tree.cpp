@@ -232,11 +232,24 @@ typename BasicTree<Node>::Place BasicTree<Node>::find(Bytes key) const
     const Place place = first_in_leaf(path, before, sought);
     // Of equal keys those in the last leaf may be gone, and others left in leaves before it.
     if (!place.found && place.slot == 0 && place.rank > 0) [[unlikely]] {
-        std::uint64_t rank = lower_bound(key), slot = rank;
-        const Path other = spine_.to_rank(slot);
-        if (rank < place.rank) return {other, static_cast<unsigned>(slot), rank, true};
+        SoughtKey again(key);
+        const Place first = first_of(again);
+        if (first.found) return first;
     }
     return place;
+}
+
+/// The place of the first entry whose key is not below this one.
+template <class Node>
+typename BasicTree<Node>::Place BasicTree<Node>::first_of(SoughtKey& key) const
+    requires(kByKey)
+{
+    std::uint64_t before;
+    Path path = spine_.template to_key<false>(key, before);
+    const Place first = first_in_leaf(path, before, key);
+    if (first.slot < Leaf::slots(spine_.leaf(path.leaf)) || !spine_.next_leaf(path)) return first;
+    key = SoughtKey(key.key());
+    return first_in_leaf(path, first.rank, key);
 }
 
 /// The place of the first entry in a leaf whose key is not below this one; `rank` is that of the leaf's first.
@@ -277,16 +290,13 @@ typename BasicTree<Node>::Equals BasicTree<Node>::equal_range(Bytes key) const
 {
     if (spine_.empty()) return {};
     SoughtKey sought(key);
-    std::uint64_t before;
-    Path path = spine_.template to_key<false>(sought, before);
-    Place first = first_in_leaf(path, before, sought);
-    if (first.slot == Leaf::slots(spine_.leaf(path.leaf)) && spine_.next_leaf(path)) {
-        sought = SoughtKey(key);
-        first = first_in_leaf(path, first.rank, sought);
-    }
+    const Place first = first_of(sought);
     if (!first.found) return {first, first.rank};
-    const unsigned end = slot_of<true>(path, sought);
-    return {first, end < Leaf::slots(spine_.leaf(path.leaf)) ? first.rank + end - first.slot : upper_bound(key)};
+    const Path& path = first.path;
+    const unsigned slot = slot_of<true>(path, sought);
+    const std::uint64_t end = slot < Leaf::slots(spine_.leaf(path.leaf)) ? first.rank + slot - first.slot : upper_bound(key);
+    if (end <= first.rank) bad_count(path.leaf);
+    return {first, end};
 }
 
 template <class Node>

@@ -165,6 +165,8 @@ private:
     template <bool kOrEqual>
     unsigned slot_of(const Path& path, SoughtKey& key) const;
     Place first_in_leaf(const Path& path, std::uint64_t rank, SoughtKey& key) const;
+    Place first_of(SoughtKey& key) const
+        requires(kByKey);
     /// The way to the leaf of a rank, which becomes the place there, or of an id.
     Path to(std::uint64_t start, std::uint64_t& place) const {
         if constexpr (!kByKey) {

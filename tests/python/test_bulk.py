@@ -1,5 +1,11 @@
 """Bulk operations on dicts and sets store many pairs in one operation; nobody can tell but by the time that it takes."""
 
+import itertools
+import mmap
+import os
+import signal
+import time
+
 import pytest
 import support
 from pyrsistence import EMDeque, EMDict, EMList, EMMultiDict, EMSet, EMSortedDict, EMSortedSet, OrderError
@@ -327,3 +333,27 @@ def test_rows_of_an_array_are_arrays_and_subclasses_iterate_as_they_like():
         with pytest.raises(TypeError):
             l.extend(numpy.array(5))
         assert len(l) == 3
+
+
+@pytest.mark.parametrize("kind", [EMSet, EMDict, EMSortedDict, EMSortedSet])
+def test_an_array_that_another_process_changes_gives_each_number_whole(kind):
+    numpy = pytest.importorskip("numpy")
+    shared = mmap.mmap(-1, 16 * 1024)
+    array = numpy.frombuffer(shared, numpy.int64)
+    child = os.fork()
+    if child == 0:
+        try:
+            for i in itertools.count():
+                array.fill(i % 50_000)
+        finally:
+            os._exit(1)
+    try:
+        with kind(None) as container:
+            end = time.monotonic() + 0.4
+            while time.monotonic() < end:
+                container.update(array.reshape(-1, 2) if "Dict" in kind.__name__ else array)
+            keys = [int(key) for key in container]
+            assert len(keys) == len(set(keys)) == len(container)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)

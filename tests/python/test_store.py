@@ -681,3 +681,14 @@ def test_info(opened):
     assert opened.info.snapshots == 0 and opened.info.readers == 0 and opened.info.oldest_reader == 0.0
     opened.snapshots.create("s")
     assert d.info.snapshots == 1
+
+
+def test_a_handle_that_is_closed_in_a_transaction_keeps_the_name_that_a_rollback_brings_back(tmp_path):
+    with Store(tmp_path / "s") as store, EMDict(tmp_path / "s", name="calls") as calls:
+        calls[1] = 2
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            store.rename("calls", "edges")
+            calls.close()
+            raise ZeroDivisionError
+        calls.open(tmp_path / "s")
+        assert dict(calls) == {1: 2} and list(store) == ["calls"]

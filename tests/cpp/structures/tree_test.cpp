@@ -515,6 +515,43 @@ TEST_F(KeyTreeTest, AscendingKeysFillLeavesAndNodes) {
     EXPECT_LT((harness_.pager().live_pages() - 10) * 97 / 100, bytes / SlottedPage::kRoom);
 }
 
+/// Nothing is found that is not there, and no search leaves its page.
+TEST_F(KeyTreeTest, CountsThatAreWrongInANode) {
+    constexpr std::uint32_t kKeys = 400;
+    for (std::uint32_t i = 0; i < kKeys; ++i) insert(std::to_string(1000 + i), 20 | 1u << 30);
+    ASSERT_EQ(RootField::height(root_.data()), 1u);
+    PageId node = RootField::page(root_.data());
+    const std::string separator(as_text(KeyNode::separator(harness_.pager().read(node), 1)));
+    erase(separator);
+    for (const std::int64_t wrong : {30, -100}) {
+        harness_.pager().reserve();
+        std::byte* changed = harness_.pager().write(node);
+        RootField::set_page(root_.data(), node);
+        KeyNode::add(changed, 0, static_cast<std::uint64_t>(wrong));
+        const KeyTree view = tree();
+        const auto unless_damaged = [](const auto& look) {
+            try {
+                look();
+            } catch (const CorruptionError&) {
+            }
+        };
+        for (std::uint32_t i = 0; i < kKeys; ++i) {
+            const std::string key = std::to_string(1000 + i);
+            unless_damaged([&] {
+                const auto place = view.find(as_bytes(key));
+                EXPECT_EQ(place.found, key != separator) << key;
+                if (!place.found) return;
+                const std::byte* leaf = harness_.pager().read(place.path.leaf);
+                ASSERT_LT(place.slot, SlottedPage::slots(leaf));
+            });
+            unless_damaged([&] {
+                const auto equals = view.equal_range(as_bytes(key));
+                EXPECT_LE(equals.first.rank, equals.end) << key;
+            });
+        }
+    }
+}
+
 TEST(KeyedRecordTest, ReadsWhatItWroteAndNoMore) {
     for (const std::size_t size : {0, 1, 127, 128, 129, 255, 256, 999, 1000}) {
         std::byte length[2];
