@@ -90,8 +90,8 @@ public:
     /// Inserts, or replaces the value and keeps the key first inserted. True if the key is new.
     bool set(const DictEntry& entry);
     /// set() or insert() of each in their order, as one operation: new entries are appended together, and in a store larger
-    /// than memory what their keys need is read side by side. Those before a key that cannot be looked up for damage are stored. The batch is empty then,
-    /// whatever happens.
+    /// than memory what their keys need is read side by side. Those before a key that cannot be looked up for damage are
+    /// stored. The batch is empty then, whatever happens.
     void set_many(DictBatch& batch, Existing existing);
     /// Inserts if the key is new; otherwise copies the existing value and returns false.
     bool insert(const DictEntry& entry, Buffer& existing);

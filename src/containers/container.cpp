@@ -24,8 +24,8 @@ Container::Container(std::uint8_t type, const std::filesystem::path& path, const
 
 Container::Container(std::uint8_t type, const Handle& where, std::string_view name, const Prepare& prepare, Missing missing)
     : Handle(where, Time::same), name_(name) {
-    id_ = store().open_container(type_of(type), name_, !read_only_ && missing == Missing::create ? Create::always : Create::never, snapshot_.get(),
-                                 prepare);
+    const Create create = !read_only_ && missing == Missing::create ? Create::always : Create::never;
+    id_ = store().open_container(type_of(type), name_, create, snapshot_.get(), prepare);
 }
 
 Container::Container(const Container& live, Time time) : Handle(live, time), id_(live.id_), name_(live.name_) {}

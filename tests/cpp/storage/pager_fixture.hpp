@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <set>
 #include <vector>
@@ -26,6 +27,7 @@ public:
     std::atomic<std::uint64_t> written = 0;
 
     std::atomic<unsigned> reads = 0;
+    std::function<void(std::uint64_t offset, std::size_t bytes)> on_pieces;  ///< told of several that one call writes
 
     std::size_t read(MutableBytes buffer, std::uint64_t offset) override {
         ++reads;
@@ -36,7 +38,12 @@ public:
         file_->write(bytes, offset);
     }
     void write(std::span<const Bytes> parts, std::uint64_t offset) override {
-        for (const Bytes part : parts) count(part.size());
+        std::size_t bytes = 0;
+        for (const Bytes part : parts) {
+            count(part.size());
+            bytes += part.size();
+        }
+        if (on_pieces) on_pieces(offset, bytes);
         file_->write(parts, offset);
     }
     void sync() override { file_->sync(); }

@@ -234,6 +234,35 @@ TEST_F(PagerFileTest, WritesOutOldFramesWhenTheArenaIsFull) {
     for (Seed i = 0; i < 5000; ++i) ASSERT_TRUE(filled(on_disk(ids[i]).data(), i + 1));
 }
 
+/// The largest number of pages that one call wrote, from the page `from` on; none crosses a multiple of `piece`.
+std::size_t largest_write(TestFile& file, PageId from, std::size_t piece, const std::function<void()>& write) {
+    std::size_t largest = 0;
+    file.on_pieces = [&](std::uint64_t offset, std::size_t bytes) {
+        const PageId first = offset / kPageSize;
+        if (first < from) return;
+        EXPECT_EQ(first / piece, (offset + bytes - 1) / kPageSize / piece);
+        largest = std::max(largest, bytes / kPageSize);
+    };
+    write();
+    file.on_pieces = nullptr;
+    return largest;
+}
+
+TEST_F(PagerTest, PagesAreWrittenInAlignedPieces) {
+    auto pager = open({}, 4096);
+    for (Seed i = 0; i < 1500; ++i) add(*pager, i);
+    EXPECT_EQ(largest_write(*file_, 0, 512, [&] { checkpoint(*pager); }), 512U);
+}
+
+TEST_F(PagerTest, PiecesAreSmallWhereFramesAreFew) {
+    auto pager = open({});
+    const PageId frames = pager->frame_capacity();
+    const auto load = [&] {
+        for (Seed i = 0; i < 4 * frames; ++i) add(*pager, i);
+    };
+    EXPECT_EQ(largest_write(*file_, frames, 16, load), 16U);
+}
+
 TEST_F(PagerTest, FramesOfAPendingCheckpointAreNotWrittenEarly) {
     auto pager = open({});
     for (Seed i = 0; i < 400; ++i) add(*pager, i);
