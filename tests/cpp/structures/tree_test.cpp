@@ -552,6 +552,27 @@ TEST_F(KeyTreeTest, CountsThatAreWrongInANode) {
     }
 }
 
+TEST_F(KeyTreeTest, EqualKeysThatEndBeforeTheyBegin) {
+    constexpr std::uint32_t kKeys = 20, kEqual = 20;
+    for (std::uint32_t i = 0; i < kKeys * kEqual; ++i) insert(std::to_string(1000 + i / kEqual), 20 | 1u << 30);
+    PageId node = RootField::page(root_.data());
+    harness_.pager().reserve();
+    std::byte* changed = harness_.pager().write(node);
+    RootField::set_page(root_.data(), node);
+    for (unsigned i = 0; i < storage::page_count(changed); ++i) KeyNode::add(changed, i, 1 - KeyNode::total(changed, i));
+    unsigned refused = 0;
+    for (std::uint32_t i = 0; i < kKeys; ++i) {
+        const std::string key = std::to_string(1000 + i);
+        try {
+            const auto equals = tree().equal_range(as_bytes(key));
+            EXPECT_LE(equals.first.rank, equals.end) << key;
+        } catch (const CorruptionError&) {
+            ++refused;
+        }
+    }
+    EXPECT_GT(refused, 0u);
+}
+
 TEST(KeyedRecordTest, ReadsWhatItWroteAndNoMore) {
     for (const std::size_t size : {0, 1, 127, 128, 129, 255, 256, 999, 1000}) {
         std::byte length[2];
