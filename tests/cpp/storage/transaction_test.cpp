@@ -468,7 +468,7 @@ TEST_F(TransactionTest, AHugeOneTakesBoundedMemory) {
     RawDict dict(store, "d");
     RawList list(store, "l");
     put(dict, 0);
-    const std::uint64_t memory = private_memory();
+    [[maybe_unused]] const std::uint64_t memory = private_memory();
     std::uint64_t most = 0, frames = 0;
     const std::size_t count = scaled(400'000);
     for (const bool commit : {false, true}) {
