@@ -96,7 +96,8 @@ Pager::Pager(os::File& file, const PagerState& state, const Options& options)
       index_pages_(options.index_pages),
       opened_epoch_(state.epoch),
       space_directory_(state.space_map),
-      file_pages_(file.size() / kPageSize) {
+      file_pages_(file.size() / kPageSize),
+      sealed_pages_(space_.page_count()) {
     for (const PagerState& held : options.held) marks_.push_back(held.epoch);
     if (access_ != Access::read) {  // also of a new file: extents of the log outlive it
         space_.pin(state.epoch);
@@ -202,6 +203,10 @@ void Pager::cover(PageId pages) {
     if (!writes()) {
         if (pages > state_size_) resize_states(std::max(pages, 2 * state_size_));
     } else {
+        if (pages > file_pages_) {
+            const std::scoped_lock guard(hand_over_);
+            take_room();
+        }
         if (pages > file_pages_) lengthen(pages);
         if (file_pages_ * kPageSize > mapping_->size()) map_file(file_pages_);
     }
@@ -220,6 +225,41 @@ void Pager::lengthen(PageId pages) {
         if (error.code() != ENOSPC || generous == pages) throw;
         extend(pages);
     }
+}
+
+/// How much of the file is kept ready behind so many pages: what was added from seal to seal, since about as much is
+/// soon needed again, but never more than these.
+PageId Pager::room(PageId pages) const { return std::max(growth_step(pages), std::min(growth_, pages)); }
+
+/// While a checkpoint keeps the disk busy, lengthening the file may wait for it: who writes the checkpoint does it then.
+/// REQUIRES: hand_over_ is held, here and in take_room().
+void Pager::ask_for_room() {
+    take_room();
+    const PageId pages = space_.page_count();
+    if (file_pages_ < pages + room(pages) / 2) room_asked_ = {file_pages_, pages + room(pages)};
+}
+
+/// Without the lock.
+void Pager::make_room() {
+    Room asked;
+    {
+        const std::scoped_lock guard(hand_over_);
+        asked = std::exchange(room_asked_, {});
+    }
+    if (asked.end <= asked.first) return;
+    try {
+        file_.allocate(asked.first * kPageSize, (asked.end - asked.first) * kPageSize);
+    } catch (const StorageError&) {
+        return;  // who needs the room is told
+    }
+    const std::scoped_lock guard(hand_over_);
+    room_made_ = asked;
+}
+
+/// The file may have been cut off in front of what was made.
+void Pager::take_room() {
+    const Room made = std::exchange(room_made_, {});
+    if (made.first <= file_pages_) file_pages_ = std::max(file_pages_, made.end);
 }
 
 void Pager::reserve_slowly() {
@@ -559,9 +599,12 @@ PagerState Pager::seal() {
     checkpoints_.reserve(checkpoints_.size() + 1);
     const std::uint64_t epoch = mark();
     checkpoints_.push_back(epoch);
+    const PageId pages = space_.page_count();
+    growth_ = std::max(pages - std::min(pages, sealed_pages_), growth_ / 2);
+    sealed_pages_ = pages;
     hand_over(epoch);
     extent_bytes_ = 0;
-    return {epoch, space_.page_count(), space_directory_};
+    return {epoch, pages, space_directory_};
 }
 
 void Pager::hand_over(std::uint64_t epoch) {
@@ -575,6 +618,7 @@ void Pager::hand_over(std::uint64_t epoch) {
         return true;
     });
     renumber_fresh();
+    ask_for_room();
 }
 
 void Pager::drop(std::uint64_t epoch) {
@@ -598,6 +642,7 @@ void Pager::protect(std::uint64_t epoch, PageId end) {
 bool Pager::write_sealed(std::size_t most) {
     if (!writes()) return true;
     const std::scoped_lock alone(writing_back_);
+    make_room();
     take_sealed();
     const std::size_t left = writing_.size() - std::min(most, writing_.size());
     std::vector<Write> writes;
@@ -651,13 +696,19 @@ bool Pager::retire(std::size_t limit) {
         if (frame_info(index).orphan) space_.recycle(page, 1);
         free_frame(index);
     }
+    ask_for_room();
     return written_.empty();
 }
 
 void Pager::trim(bool exact) {
     if (!writes()) return;
+    {
+        const std::scoped_lock guard(hand_over_);
+        take_room();
+        room_asked_ = {};
+    }
     const PageId pages = space_.trim();
-    const PageId slack = exact ? 0 : growth_step(pages);
+    const PageId slack = exact ? 0 : room(pages);
     if (file_pages_ <= pages + 2 * slack) return;
     require_unused(pages + slack, file_pages_ - pages - slack);
     file_.truncate((pages + slack) * kPageSize);

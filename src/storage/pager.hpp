@@ -161,8 +161,8 @@ public:
     void protect(std::uint64_t epoch, PageId end);
     /// Hands the frames of this and older epochs to write_sealed(). REQUIRES: epoch < epoch().
     void hand_over(std::uint64_t epoch);
-    /// Without the lock: writes up to `most` of the frames handed over so far to the file; true when all of them are
-    /// there. After StorageError it may be called again and goes on.
+    /// Without the lock: makes room in the file for what is written meanwhile, then writes up to `most` of the frames
+    /// handed over so far; true when all of them are there. After StorageError it may be called again and goes on.
     bool write_sealed(std::size_t most = SIZE_MAX);
     /// Writes every frame to the file, so that it is complete without this pager, if it writes at all. Throws
     /// StorageError.
@@ -216,6 +216,11 @@ private:
     };
     template <class T>
     using Region = std::unique_ptr<T, Unmap>;
+    /// Pages of the file.
+    struct Room {
+        PageId first = 0;
+        PageId end = 0;
+    };
     /// A page to be written and where its bytes are.
     struct Write {
         PageId page;
@@ -245,6 +250,10 @@ private:
     void map_file(PageId pages);
     void update_limit();
     void lengthen(PageId pages);
+    PageId room(PageId pages) const;
+    void ask_for_room();
+    void make_room();
+    void take_room();
 
     std::byte* take_frame(PageId id);
     void free_frame(std::uint32_t index);
@@ -279,6 +288,8 @@ private:
     std::uint64_t opened_epoch_;        ///< pages that were there before are of this epoch at most
     ExtentRef space_directory_;         ///< of the last seal
     PageId file_pages_ = 0;             ///< whole pages in the file
+    PageId sealed_pages_ = 0;           ///< page_count() at the last seal
+    PageId growth_ = 0;                 ///< what was added to them from seal to seal, of late
     std::uint64_t pages_read_ = 0;
     bool faulted_ = false;              ///< an earlier mapping had faults
     std::shared_ptr<os::Mapping> mapping_;  ///< shared with write_extent(), whose bytes may lie in it
@@ -298,7 +309,9 @@ private:
     std::atomic<std::uint64_t> extents_synced_ = 0;
 
     std::mutex writing_back_;           ///< held by write_sealed()
-    std::mutex hand_over_;              ///< guards the next four, shared with write_sealed()
+    std::mutex hand_over_;              ///< guards the next six, shared with write_sealed()
+    Room room_asked_;                   ///< by which write_sealed() lengthens the file
+    Room room_made_;                    ///< by which it has done so
     std::shared_ptr<os::Mapping> old_mapping_;  ///< the one before, too small by now
     std::uint32_t batch_ = 1;           ///< of sealed_; smaller ones have been handed over
     std::vector<SealedFrame> sealed_;   ///< written by the next write_sealed()

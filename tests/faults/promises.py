@@ -172,6 +172,42 @@ FAULTS = [
         instead="",
         tests=["HandleThreadsTest.*", "TransactionThreadsTest.*", "PagerThreadsTest.*", "StoreTest.*"],
     ),
+    # The file is lengthened before callers need it.
+    dict(
+        name="room is made when a checkpoint begins, and not again",
+        file=PAGER,
+        text="    ask_for_room();\n    return written_.empty();\n",
+        instead="    return written_.empty();\n",
+        tests=["PagerRoomTest.*"],
+    ),
+    dict(
+        name="room that could not be made is an error",
+        file=PAGER,
+        text="return;  // who needs the room is told",
+        instead="throw;",
+        tests=["PagerRoomTest.*"],
+    ),
+    dict(
+        name="room is made behind a tail that was cut off",
+        file=PAGER,
+        text="        room_asked_ = {};\n    }\n    const PageId pages = space_.trim();",
+        instead="    }\n    const PageId pages = space_.trim();",
+        tests=["PagerRoomTest.*"],
+    ),
+    dict(
+        name="room behind a gap is taken",
+        file=PAGER,
+        text="if (made.first <= file_pages_) file_pages_",
+        instead="file_pages_",
+        tests=["PagerRoomTest.*"],
+    ),
+    dict(
+        name="trim cuts the room off",
+        file=PAGER,
+        text="exact ? 0 : room(pages)",
+        instead="exact ? 0 : growth_step(pages)",
+        tests=["PagerRoomTest.*"],
+    ),
     # Whatever call fails, nothing is lost.
     dict(
         name="a failed sync of a checkpoint is forgotten",

@@ -27,7 +27,9 @@ public:
     std::atomic<std::uint64_t> written = 0;
 
     std::atomic<unsigned> reads = 0;
+    std::atomic<unsigned> lengthened = 0;  ///< calls of allocate()
     std::function<void(std::uint64_t offset, std::size_t bytes)> on_pieces;  ///< told of several that one call writes
+    std::function<void()> on_allocate;  ///< called before
 
     std::size_t read(MutableBytes buffer, std::uint64_t offset) override {
         ++reads;
@@ -48,6 +50,8 @@ public:
     }
     void sync() override { file_->sync(); }
     void allocate(std::uint64_t offset, std::uint64_t length) override {
+        ++lengthened;
+        if (on_allocate) on_allocate();
         if (full) throw StorageError("test: disk full", ENOSPC);
         file_->allocate(offset, length);
     }

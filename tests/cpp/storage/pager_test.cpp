@@ -448,6 +448,81 @@ TEST_F(PagerTest, ReplayWritesInMemoryOnly) {
     EXPECT_EQ(file_->written, written);
 }
 
+/// A pager whose file two seals have lengthened by as much each; the second one is still to be written.
+class PagerRoomTest : public PagerTest {
+protected:
+    static constexpr Seed kGrowth = 5'000;  ///< in pages; more than any file of a few times as many grows by alone
+
+    void SetUp() override {
+        PagerTest::SetUp();
+        pager_ = open({}, 4 * kGrowth);
+        grow(kGrowth);
+        checkpoint(*pager_);
+        grow(kGrowth);
+        pager_->seal();
+    }
+    void grow(Seed pages) {
+        for (Seed i = 0; i < pages; ++i) add(*pager_, i);
+    }
+    std::uint64_t pages() const { return file_->size() / kPageSize; }
+
+    std::unique_ptr<Pager> pager_;
+};
+
+TEST_F(PagerRoomTest, WhoWritesTheSealLengthensTheFile) {
+    write_back(*pager_);
+    const std::uint64_t ready = pages();
+    EXPECT_GE(ready, pager_->page_count() + kGrowth);
+    pager_->trim();
+    EXPECT_EQ(pages(), ready);  // it is needed soon
+    const unsigned before = file_->lengthened;
+    grow(kGrowth - 2 * Pager::kStepFrames);
+    EXPECT_EQ(file_->lengthened, before);
+    grow(2 * kGrowth);
+    EXPECT_GT(file_->lengthened, before);
+    pager_->trim(true);
+    EXPECT_EQ(pages(), pager_->page_count());
+}
+
+TEST_F(PagerRoomTest, ItIsMadeAgainWhileTheSealIsWritten) {
+    pager_->write_sealed(kGrowth / 2);
+    grow(kGrowth - 2 * Pager::kStepFrames);
+    EXPECT_LT(pages(), pager_->page_count() + kGrowth / 2);
+    while (!pager_->retire(100)) {
+    }
+    pager_->write_sealed();
+    EXPECT_GE(pages(), pager_->page_count() + kGrowth);
+}
+
+TEST_F(PagerRoomTest, AFullDiskIsNoErrorBeforeSomebodyNeedsTheRoom) {
+    file_->full = true;
+    write_back(*pager_);
+    const auto grow_beyond = [this] { grow(2 * kGrowth); };
+    EXPECT_THROW(grow_beyond(), StorageError);
+    file_->full = false;
+    grow_beyond();
+}
+
+TEST_F(PagerRoomTest, NoneIsMadeBehindATailThatWasCutOff) {
+    pager_->trim(true);
+    const unsigned before = file_->lengthened;
+    pager_->write_sealed();
+    EXPECT_EQ(file_->lengthened, before);
+    EXPECT_EQ(pages(), pager_->page_count());
+}
+
+TEST_F(PagerRoomTest, WhatIsMadeBehindAGapIsNotTaken) {
+    file_->on_allocate = [this] {
+        file_->on_allocate = nullptr;
+        pager_->trim(true);
+    };
+    pager_->write_sealed();
+    EXPECT_GT(pages(), pager_->page_count() + kGrowth);
+    const unsigned before = file_->lengthened;
+    grow(2 * Pager::kStepFrames);
+    EXPECT_GT(file_->lengthened, before);  // the disk has no blocks for the gap
+}
+
 TEST_F(PagerTest, TrimCutsTheFileAndTheOldStateStillOpens) {
     auto pager = open({});
     const PageId first = add(*pager, 1);
