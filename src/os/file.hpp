@@ -33,6 +33,9 @@ public:
     std::size_t size() const noexcept { return size_; }
     /// Asks the kernel to read [offset, offset + length) ahead. Never fails.
     virtual void will_need(std::size_t offset, std::size_t length) const noexcept;
+    /// Reads the byte at the offset in a way that the kernel counts as use of its page. It does not count reads of data(),
+    /// because of the advice, so that what is needed always would be dropped like what was needed once. Not thread-safe.
+    virtual void use([[maybe_unused]] std::size_t offset) noexcept {}
     /// How many times a page of it could not be read and was replaced by zeros, for good: once this is not 0,
     /// nothing read from here or written here counts. Always 0 for a mapping that is not guarded.
     virtual std::uint64_t faults() const noexcept { return 0; }

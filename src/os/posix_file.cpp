@@ -46,15 +46,36 @@ off_t to_offset(std::uint64_t offset) { return static_cast<off_t>(offset); }
 class PosixMapping final : public Mapping {
 public:
     PosixMapping(std::byte* data, std::size_t size, Access access) noexcept
-        : Mapping(data, size), guard_(data, size, access) {}
+        : Mapping(data, size), guard_(data, size, access), access_(access) {}
     ~PosixMapping() override {
         guard_.release();
         ::munmap(data(), size());
     }
-    std::uint64_t faults() const noexcept override { return guard_.faults(); }
+    void use(std::size_t offset) noexcept override {
+        if (!twin_tried_) make_twin();
+        if (!twin_) return;
+        look_at(data() + offset);  // for a page that is not in memory, the twin would read 128 KiB around it
+        look_at(twin_->data() + offset);
+    }
+    std::uint64_t faults() const noexcept override { return guard_.faults() + (twin_ ? twin_->faults() : 0); }
 
 private:
+    static void look_at(const std::byte* place) { static_cast<void>(*static_cast<const volatile std::byte*>(place)); }
+
+    /// The same pages again, without the advice.
+    void make_twin() noexcept {
+        twin_tried_ = true;
+        void* place = ::mremap(data(), 0, size(), MREMAP_MAYMOVE);
+        if (place == MAP_FAILED) return;
+        ::madvise(place, size(), MADV_NORMAL);
+        twin_.reset(new (std::nothrow) PosixMapping(static_cast<std::byte*>(place), size(), access_));
+        if (!twin_) ::munmap(place, size());
+    }
+
     MappingGuard guard_;
+    const Access access_;
+    std::unique_ptr<PosixMapping> twin_;
+    bool twin_tried_ = false;
 };
 
 class PosixFile final : public File {

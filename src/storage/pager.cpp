@@ -402,10 +402,8 @@ void Pager::verify(PageId id, const std::byte* page) const {
     }
 }
 
-void Pager::touch_slowly(PageId id) {
-    if (id >= file_pages_ || page_state_[id] >= kFirstFrame) return;
-    std::array<std::byte, 1> byte;
-    (void)file_.read(byte, id * kPageSize);
+void Pager::touch_slowly(PageId id, std::size_t offset) {
+    if (mapped(id) != nullptr) mapping_->use(id * kPageSize + offset);
 }
 
 void Pager::prefetch(PageId id, std::uint64_t pages) {

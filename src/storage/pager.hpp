@@ -99,9 +99,10 @@ public:
     void prefetch(PageId id, std::uint64_t pages = 1);
     /// Whether the file is larger than what the page cache is likely to keep.
     bool outgrows_memory() const noexcept { return file_pages_ > cached_pages_; }
-    /// Tells the kernel that the page is in use, if the file is larger than memory.
-    void touch(PageId id) {
-        if (outgrows_memory()) [[unlikely]] touch_slowly(id);
+    /// Tells the kernel that the page is in use, if the file is larger than memory, by reading at the offset. REQUIRES:
+    /// it has been read.
+    void touch(PageId id, std::size_t offset = 0) {
+        if (outgrows_memory()) [[unlikely]] touch_slowly(id, offset);
     }
     /// An extent's bytes, in the mapping. Throws CorruptionError if the checksum differs.
     Bytes read_extent(const ExtentRef&);
@@ -236,7 +237,7 @@ private:
     std::byte* frame(std::uint32_t index) const { return arena_ + std::size_t{index} * kPageSize; }
     Frame& frame_info(std::uint32_t index) { return frames_[index - kFirstFrame]; }
     const std::byte* read_slowly(PageId id);
-    void touch_slowly(PageId id);
+    void touch_slowly(PageId id, std::size_t offset);
     std::byte* write_slowly(PageId& id);
     void require_delivered(PageId id) const;
     void verify(PageId id, const std::byte* page) const;

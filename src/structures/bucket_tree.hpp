@@ -59,8 +59,8 @@ public:
         Path& path = place.path;
         path = before_tag(tag);
         place.known = true;
-        spine_.pager().touch(path.leaf);
         prefetch(spine_.pager().read(path.leaf), path.bounds, tag);
+        spine_.pager().touch(path.leaf);
         for (std::uint64_t left = spine_.pager().page_count(); left-- > 0;) {
             const std::byte* bucket = spine_.leaf(path.leaf);
             const unsigned n = storage::page_count(bucket);

@@ -13,7 +13,6 @@ namespace {
 
 constexpr unsigned kProbes = 6;      ///< bits of a tag, each told by 9 bits of its hash
 constexpr unsigned kProbeBits = 9;
-constexpr unsigned kTouchEvery = 8;  ///< lookups: these few pages are used by all of them
 static_assert(kProbes * kProbeBits == 54);
 
 /// The bits of a tag in its block.
@@ -40,8 +39,7 @@ void TagFilter::put(std::byte* page, std::uint64_t tag) {
     for_each_bit(hash, [block](std::uint64_t bit) { block[bit / 8] |= std::byte(1U << bit % 8); });
 }
 
-bool TagFilter::holds(const std::byte* page, std::uint64_t tag) {
-    const std::uint64_t hash = mix(tag);
+bool TagFilter::holds(const std::byte* page, std::uint64_t hash) {
     const std::byte* block = page + block_of(hash);
     bool all = true;
     for_each_bit(hash, [&](std::uint64_t bit) { all &= (block[bit / 8] >> bit % 8 & std::byte{1}) != std::byte{0}; });
@@ -50,9 +48,11 @@ bool TagFilter::holds(const std::byte* page, std::uint64_t tag) {
 
 bool TagFilter::may_hold(std::uint64_t tag) const {
     if (!started()) return true;
-    const PageId page = to(tag).leaf;
-    if (tag % kTouchEvery == 0) spine_.pager().touch(page);
-    return holds(spine_.leaf(page), tag);
+    const PageId id = to(tag).leaf;
+    const std::byte* page = spine_.leaf(id);
+    const std::uint64_t hash = mix(tag);
+    spine_.pager().touch(id, block_of(hash));
+    return holds(page, hash);
 }
 
 void TagFilter::prefetch(std::uint64_t tag) const {

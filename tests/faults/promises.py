@@ -172,6 +172,28 @@ FAULTS = [
         instead="",
         tests=["HandleThreadsTest.*", "TransactionThreadsTest.*", "PagerThreadsTest.*", "StoreTest.*"],
     ),
+    # What is used stays in memory.
+    dict(
+        name="a page is touched that has not been read",
+        file=PAGER,
+        text="if (mapped(id) != nullptr) mapping_->use(",
+        instead="if (id < file_pages_) mapping_->use(",
+        tests=["PagerTest.TouchesPagesOfFilesLargerThanMemory"],
+    ),
+    dict(
+        name="faults of a mapping's twin do not count",
+        file=POSIX,
+        text="guard_.faults() + (twin_ ? twin_->faults() : 0)",
+        instead="guard_.faults()",
+        tests=["MappingGuardTest.UseIsGuardedToo"],
+    ),
+    dict(
+        name="use is what the kernel does not count",
+        file=POSIX,
+        text="        look_at(twin_->data() + offset);\n",
+        instead="",
+        tests=["MappingGuardTest.UseReadsTheSamePageOnceMore"],
+    ),
     # The file is lengthened before callers need it.
     dict(
         name="room is made when a checkpoint begins, and not again",

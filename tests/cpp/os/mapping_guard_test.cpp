@@ -33,6 +33,35 @@ TEST_F(MappingGuardTest, ACutFileReadsAsZerosAndIsCounted) {
     EXPECT_EQ(cut.at(5), 0) << "a page that was replaced stays so";
 }
 
+TEST_F(MappingGuardTest, UseIsGuardedToo) {
+    const Victim victim = this->victim(3);
+    for (std::size_t page = 0; page < 3; ++page) victim.mapping->use(page * kPage + 7);
+    EXPECT_EQ(victim.mapping->faults(), 0U);
+    victim.cut(1);
+    victim.mapping->use(0);
+    EXPECT_EQ(victim.mapping->faults(), 0U);
+    victim.mapping->use(2 * kPage);
+    EXPECT_EQ(victim.mapping->faults(), 2U);  // of either mapping that it reads
+    EXPECT_EQ(victim.at(0), 'x');
+    EXPECT_EQ(victim.at(2), 0);
+}
+
+/// By the pages that the kernel says to be mapped, which reads of data() alone do not double.
+TEST_F(MappingGuardTest, UseReadsTheSamePageOnceMore) {
+    const auto mapped = [] {
+        std::ifstream file("/proc/self/statm");
+        std::size_t all = 0, resident = 0, shared = 0;
+        file >> all >> resident >> shared;
+        return shared;
+    };
+    constexpr std::size_t kPages = 2'000;
+    const Victim victim = this->victim(kPages);
+    for (std::size_t page = 0; page < kPages; ++page) EXPECT_EQ(victim.at(page), 'x');
+    const std::size_t before = mapped();
+    for (std::size_t page = 0; page < kPages; ++page) victim.mapping->use(page * kPage);
+    EXPECT_GT(mapped(), before + kPages / 2);
+}
+
 TEST_F(MappingGuardTest, WritesGoNowhereAndAreCounted) {
     const Victim cut = victim(4, Access::read_write);
     cut.cut(1);

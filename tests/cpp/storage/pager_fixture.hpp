@@ -28,6 +28,7 @@ public:
 
     std::atomic<unsigned> reads = 0;
     std::atomic<unsigned> lengthened = 0;  ///< calls of allocate()
+    std::atomic<unsigned> used = 0;        ///< calls of use() of its mappings
     std::function<void(std::uint64_t offset, std::size_t bytes)> on_pieces;  ///< told of several that one call writes
     std::function<void()> on_allocate;  ///< called before
 
@@ -58,7 +59,7 @@ public:
     void truncate(std::uint64_t size) override { file_->truncate(size); }
     std::uint64_t size() const override { return file_->size(); }
     std::unique_ptr<os::Mapping> map(std::uint64_t offset, std::size_t length, os::Access access) override {
-        return file_->map(offset, length, access);
+        return std::make_unique<Mapped>(file_->map(offset, length, access), used);
     }
     bool try_lock(std::uint64_t offset, os::Lock lock) override { return file_->try_lock(offset, lock); }
     void unlock(std::uint64_t offset) override { file_->unlock(offset); }
@@ -66,6 +67,24 @@ public:
     void abandon() noexcept override { file_->abandon(); }
 
 private:
+    class Mapped final : public os::Mapping {
+    public:
+        Mapped(std::unique_ptr<os::Mapping> mapping, std::atomic<unsigned>& used)
+            : os::Mapping(mapping->data(), mapping->size()), mapping_(std::move(mapping)), used_(used) {}
+        void will_need(std::size_t offset, std::size_t length) const noexcept override {
+            mapping_->will_need(offset, length);
+        }
+        void use(std::size_t offset) noexcept override {
+            ++used_;
+            mapping_->use(offset);
+        }
+        std::uint64_t faults() const noexcept override { return mapping_->faults(); }
+
+    private:
+        std::unique_ptr<os::Mapping> mapping_;
+        std::atomic<unsigned>& used_;
+    };
+
     void count(std::size_t bytes) {
         written += bytes;
         if (writes_until_failure >= 0 && writes_until_failure-- == 0) throw StorageError("test: EIO", EIO);
