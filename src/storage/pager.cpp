@@ -203,10 +203,7 @@ void Pager::cover(PageId pages) {
     if (!writes()) {
         if (pages > state_size_) resize_states(std::max(pages, 2 * state_size_));
     } else {
-        if (pages > file_pages_) {
-            const std::scoped_lock guard(hand_over_);
-            take_room();
-        }
+        take_room();
         if (pages > file_pages_) lengthen(pages);
         if (file_pages_ * kPageSize > mapping_->size()) map_file(file_pages_);
     }
@@ -214,6 +211,7 @@ void Pager::cover(PageId pages) {
 }
 
 void Pager::lengthen(PageId pages) {
+    const std::scoped_lock alone(lengthening_);
     const PageId generous = std::max(pages, file_pages_ + growth_step(file_pages_));
     const auto extend = [&](PageId end) {
         file_.allocate(file_pages_ * kPageSize, (end - file_pages_) * kPageSize);
@@ -232,15 +230,17 @@ void Pager::lengthen(PageId pages) {
 PageId Pager::room(PageId pages) const { return std::max(growth_step(pages), std::min(growth_, pages)); }
 
 /// While a checkpoint keeps the disk busy, lengthening the file may wait for it: who writes the checkpoint does it then.
-/// REQUIRES: hand_over_ is held, here and in take_room().
+/// REQUIRES: hand_over_ is held.
 void Pager::ask_for_room() {
-    take_room();
+    if (!writes()) return;
     const PageId pages = space_.page_count();
-    if (file_pages_ < pages + room(pages) / 2) room_asked_ = {file_pages_, pages + room(pages)};
+    const PageId end = std::max(file_pages_, room_made_);
+    if (end < pages + room(pages) / 2) room_asked_ = {end, pages + room(pages)};
 }
 
-/// Without the lock.
+/// Without the store's lock.
 void Pager::make_room() {
+    const std::scoped_lock alone(lengthening_);
     Room asked;
     {
         const std::scoped_lock guard(hand_over_);
@@ -253,13 +253,12 @@ void Pager::make_room() {
         return;  // who needs the room is told
     }
     const std::scoped_lock guard(hand_over_);
-    room_made_ = asked;
+    room_made_ = asked.end;
 }
 
-/// The file may have been cut off in front of what was made.
 void Pager::take_room() {
-    const Room made = std::exchange(room_made_, {});
-    if (made.first <= file_pages_) file_pages_ = std::max(file_pages_, made.end);
+    const std::scoped_lock guard(hand_over_);
+    file_pages_ = std::max(file_pages_, std::exchange(room_made_, 0));
 }
 
 void Pager::reserve_slowly() {
@@ -700,9 +699,10 @@ bool Pager::retire(std::size_t limit) {
 
 void Pager::trim(bool exact) {
     if (!writes()) return;
+    const std::scoped_lock alone(lengthening_);
+    cover(0);
     {
         const std::scoped_lock guard(hand_over_);
-        take_room();
         room_asked_ = {};
     }
     const PageId pages = space_.trim();

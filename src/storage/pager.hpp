@@ -97,10 +97,10 @@ public:
     }
     /// Reads ahead without waiting.
     void prefetch(PageId id, std::uint64_t pages = 1);
-    /// Whether the file is larger than what the page cache is likely to keep.
-    bool outgrows_memory() const noexcept { return file_pages_ > cached_pages_; }
-    /// Tells the kernel that the page is in use, if the file is larger than memory, by reading at the offset. REQUIRES:
-    /// it has been read.
+    /// Whether the pages are more than what the page cache is likely to keep.
+    bool outgrows_memory() const noexcept { return space_.page_count() > cached_pages_; }
+    /// Tells the kernel that the page is in use, if the file is larger than memory, by reading at the offset. Nothing
+    /// happens if it was not read before.
     void touch(PageId id, std::size_t offset = 0) {
         if (outgrows_memory()) [[unlikely]] touch_slowly(id, offset);
     }
@@ -310,9 +310,10 @@ private:
     std::atomic<std::uint64_t> extents_synced_ = 0;
 
     std::mutex writing_back_;           ///< held by write_sealed()
+    std::mutex lengthening_;            ///< held while the file becomes longer or shorter; taken before the next one
     std::mutex hand_over_;              ///< guards the next six, shared with write_sealed()
     Room room_asked_;                   ///< by which write_sealed() lengthens the file
-    Room room_made_;                    ///< by which it has done so
+    PageId room_made_ = 0;              ///< where the file ends since; 0: that is known
     std::shared_ptr<os::Mapping> old_mapping_;  ///< the one before, too small by now
     std::uint32_t batch_ = 1;           ///< of sealed_; smaller ones have been handed over
     std::vector<SealedFrame> sealed_;   ///< written by the next write_sealed()

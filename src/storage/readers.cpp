@@ -228,7 +228,8 @@ void Store::look_at(const Meta& meta, const View& view, const PagerState& state,
     slot_ = slot ? std::make_shared<const ReaderTable::Slot>(std::move(*slot)) : nullptr;
     if (pager_ && sealed_.epoch == view.epoch) return;
     if (pager_) pager_->reopen(state);
-    else pager_ = std::make_unique<Pager>(*data_, state, Pager::Options{0, Pager::Access::read, {}});
+    else pager_ = std::make_unique<Pager>(*data_, state, Pager::Options{.frame_memory = 0, .access = Pager::Access::read,
+                                                                        .cache_memory = cache_memory()});
     catalog_ = view.catalog;
     sealed_ = view;
     committed();

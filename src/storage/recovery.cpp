@@ -29,14 +29,18 @@ const Store::Methods& methods_of(const std::byte* root) {
 
 }  // namespace
 
+std::uint64_t Store::cache_memory() const {
+    static const std::uint64_t memory = os::available_memory();
+    return options_.cache_memory > 0 ? options_.cache_memory : memory / 2;
+}
+
 void Store::load() {
     meta_ = Meta::read(*data_, path_.string());
     named_ = read_snapshots(*data_, meta_);
     Pager::Options options;
     // A quarter of the limit is left to page states, bitmaps and everything that is not a frame.
     options.frame_memory = options_.memory_limit / 4 * 3;
-    static const std::uint64_t memory = os::available_memory();
-    options.cache_memory = options_.cache_memory > 0 ? options_.cache_memory : memory / 2;
+    options.cache_memory = cache_memory();
     options.index_pages = options_.index_pages;
     options.access = read_only() ? Pager::Access::replay : Pager::Access::write;
     for (const NamedSnapshot& snapshot : named_) options.held.push_back(snapshot.pages);

@@ -286,6 +286,7 @@ private:
     void checkpoint_as_commit(Guard& lock);
     std::uint64_t window_capacity() const;
     std::uint64_t extent_limit() const;
+    std::uint64_t cache_memory() const;
     bool dirty() const;
 
     // transaction.cpp

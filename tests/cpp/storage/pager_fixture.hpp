@@ -30,7 +30,7 @@ public:
     std::atomic<unsigned> lengthened = 0;  ///< calls of allocate()
     std::atomic<unsigned> used = 0;        ///< calls of use() of its mappings
     std::function<void(std::uint64_t offset, std::size_t bytes)> on_pieces;  ///< told of several that one call writes
-    std::function<void()> on_allocate;  ///< called before
+    std::function<void()> on_allocate;  ///< called once, by the next one before it begins
 
     std::size_t read(MutableBytes buffer, std::uint64_t offset) override {
         ++reads;
@@ -52,7 +52,7 @@ public:
     void sync() override { file_->sync(); }
     void allocate(std::uint64_t offset, std::uint64_t length) override {
         ++lengthened;
-        if (on_allocate) on_allocate();
+        if (const auto call = std::exchange(on_allocate, nullptr)) call();
         if (full) throw StorageError("test: disk full", ENOSPC);
         file_->allocate(offset, length);
     }
