@@ -29,22 +29,23 @@ bool has_usual_order(PyTypeObject* type) noexcept {
 }
 
 /// Walks from one rank to another. When the container changes it finds its place again by the key it returned last, and
-/// its end by the key that was last in the range when it began.
+/// its ends by the keys that were there when it began.
 class Iterator {
 public:
     Iterator(PyObject* container, Part part, bool backwards, std::uint64_t first, std::uint64_t end, Repeats repeats)
         : container_(nb::borrow(container)), part_(part), backwards_(backwards), once_(repeats == Repeats::once), first_(first), end_(end) {
         const Engine engine(collection_of(container));
         serial_ = engine.serial();
+        const std::uint64_t version = engine->version();  // before all that it is to tell of
         size_ = engine->size();
-        chunk_.version = engine->version();
         end_ = std::min(end_, size_);
-        const bool everything = backwards ? first == 0 : end_ == size_;
-        if (!everything && first_ < end_) {
-            engine->read(backwards ? first_ : end_ - 1, 1, chunk_);
-            if (!chunk_.items.empty()) bound_.emplace(as_text(split_sorted_entry(chunk_.entry(0)).sort_key));
-            chunk_.clear();
+        chunk_.version = version;
+        if (first_ >= end_) {
+            if (size_ > 0) container_.reset();  // a range that is empty stays so
+            return;
         }
+        if (first_ > 0) least_ = key_at(engine, first_);
+        if (end_ < size_) greatest_ = key_at(engine, end_ - 1);
     }
 
     PyObject* next() {
@@ -66,20 +67,31 @@ public:
     void clear() { const nb::object container = std::move(container_); }
 
 private:
+    /// The sort key at a rank; none if it has just gone.
+    static std::optional<std::string> key_at(const Engine& engine, std::uint64_t rank) {
+        Chunk chunk;
+        engine->read(rank, 1, chunk);
+        if (chunk.items.empty()) return std::nullopt;
+        return std::string(as_text(split_sorted_entry(chunk.entry(0)).sort_key));
+    }
     bool fetch() {
         const Engine engine(collection_of(container_.ptr()));
         if (engine.serial() != serial_) throw ClosedError("the container was closed during iteration");
-        const bool changed = engine->version() != chunk_.version;
-        if (once_ && started_ && !changed) pass_over(engine);
-        if (!changed && at_ < chunk_.items.size()) return true;
-        if (changed) find_place(engine);
-        if (first_ >= end_) return false;
-        count_ = changed && started_ ? 1 : std::clamp<std::size_t>(2 * count_, kFirstChunk, kMaxChunk);
-        const std::size_t count = std::min<std::uint64_t>(count_, end_ - first_);
-        if (backwards_) engine->read_back(end_, count, chunk_);
-        else engine->read(first_, count, chunk_);
-        at_ = 0;
-        return !chunk_.items.empty();
+        for (;;) {
+            const std::uint64_t version = engine->version();
+            const bool changed = version != chunk_.version;
+            if (once_ && started_ && !changed) pass_over(engine);
+            if (!changed && at_ < chunk_.items.size()) return true;
+            if (changed) find_place(engine);
+            if (first_ >= end_) return false;
+            count_ = changed && started_ ? 1 : std::clamp<std::size_t>(2 * count_, kFirstChunk, kMaxChunk);
+            const std::size_t count = std::min<std::uint64_t>(count_, end_ - first_);
+            if (backwards_) engine->read_back(end_, count, chunk_);
+            else engine->read(first_, count, chunk_);
+            at_ = 0;
+            if (chunk_.version == version) return !chunk_.items.empty();
+            chunk_.version = version;  // another thread was between: the ranks may mean other entries now
+        }
     }
     /// Goes behind the entries with the key returned last: those that were read, then all others.
     void pass_over(const Engine& engine) {
@@ -99,13 +111,10 @@ private:
         if (size > size_ || (by_rank && size != size_)) raise_runtime_error(std::string(kind.name) + " changed size during iteration");
         size_ = size;
         if (by_rank) return;
-        if (!backwards_) {
-            if (started_) first_ = engine->upper_bound(last_);
-            end_ = bound_ ? engine->upper_bound(as_bytes(*bound_)) : size;
-        } else {
-            end_ = started_ ? engine->lower_bound(last_) : std::min(end_, size);
-            if (bound_) first_ = engine->lower_bound(as_bytes(*bound_));
-        }
+        first_ = least_ ? engine->lower_bound(as_bytes(*least_)) : 0;
+        end_ = greatest_ ? engine->upper_bound(as_bytes(*greatest_)) : size;
+        if (started_ && backwards_) end_ = engine->lower_bound(last_);
+        else if (started_) first_ = engine->upper_bound(last_);
     }
 
     nb::object container_;  ///< null when there is nothing more to come
@@ -115,7 +124,8 @@ private:
     std::uint64_t first_, end_;        ///< ranks still to come
     std::uint64_t serial_ = 0;         ///< of the session that the ranks belong to
     std::uint64_t size_ = 0;
-    std::optional<std::string> bound_; ///< sort key of the range's far end, if it is not that of the container
+    /// Sort keys at the ends of the range when it began, if they are not those of the container.
+    std::optional<std::string> least_, greatest_;
     Buffer last_;                      ///< sort key returned last
     bool started_ = false;
     Chunk chunk_;

@@ -81,6 +81,8 @@ public:
     void read(std::uint64_t from, std::size_t count, Chunk& chunk) const;
     /// The same from behind the entries with a key; of these the first `passed` count, as far as there are.
     void read_behind(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const;
+    /// Of those with the key only: these as read() does, without the first `passed`. `chunk.more` if some are left.
+    void read_equals(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const;
     /// Copies all entries with a key, however many there are.
     void read_all(Bytes sort_key, Chunk& chunk) const;
     /// As read() towards smaller keys, from the last whose rank is below `end`.

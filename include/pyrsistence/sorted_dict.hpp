@@ -84,25 +84,20 @@ std::optional<Value> take_entry(RawSorted& container, std::uint64_t rank) {
 /// anything.
 template <class Access, class Matches>
 bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
-    constexpr std::uint64_t kTogether = 1024;
+    constexpr std::size_t kTogether = 1024;
     Chunk chunk;
-    for (bool changed = true; changed;) {
-        const std::uint64_t version = container()->version();
-        RankRange left = container()->equal_range(sort_key);
-        bool as_found = true;
-        while (as_found && !left.empty()) {
-            container()->read(left.first, static_cast<std::size_t>(std::min(left.size(), kTogether)), chunk);
-            as_found = !chunk.items.empty();
-            for (std::size_t i = 0; as_found && i < chunk.items.size(); ++i, ++left.first) {
-                as_found = std::ranges::equal(split_sorted_entry(chunk.entry(i)).sort_key, sort_key);
-                if (!as_found || !matches(chunk.entry(i))) continue;
-                if (container()->erase_at(left.first, chunk.entry(i))) return true;
-                as_found = false;
-            }
+    for (std::uint64_t passed = 0, version = 0;;) {
+        container()->read_equals(sort_key, passed, kTogether, chunk);
+        bool changed = passed > 0 && chunk.version != version;  // then those that were passed may be others now
+        version = chunk.version;
+        for (std::size_t i = 0; !changed && i < chunk.items.size(); ++i) {
+            if (!matches(chunk.entry(i))) continue;
+            if (container()->erase_at(chunk.items[i].key, chunk.entry(i))) return true;
+            changed = true;
         }
-        changed = !as_found && container()->version() != version;
+        if (!changed && !chunk.more) return false;
+        passed = changed ? 0 : passed + chunk.items.size();
     }
-    return false;
 }
 
 /// An input iterator over a sorted container: when it has been advanced, older copies of it must not be used any more,
@@ -126,8 +121,7 @@ public:
         ++*this;
     }
     /// Over the entries with a key.
-    SortedIterator(const RawSorted& container, Bytes sort_key)
-        : cursor_(std::make_shared<Cursor>(container, container.lower_bound(sort_key))) {
+    SortedIterator(const RawSorted& container, Bytes sort_key) : cursor_(std::make_shared<Cursor>(container, 0)) {
         cursor_->only.emplace(as_text(sort_key));
         ++*this;
     }
@@ -154,7 +148,6 @@ private:
             if (at == chunk.items.size() || changed) read(changed);
             if (at == chunk.items.size()) return false;
             const Bytes entry = chunk.entry(at++), sort_key = split_sorted_entry(entry).sort_key;
-            if (only && as_text(sort_key) != *only) return false;
             met = value && std::ranges::equal(sort_key, last.view()) ? met + 1 : 1;
             last.assign(sort_key);
             value.emplace(decode(entry));
@@ -163,9 +156,11 @@ private:
         }
         void read(bool changed) {
             const std::size_t count = ahead.next(!changed && at > 0);
-            if (changed && value) container.read_behind(last, met, count, chunk);
-            else container.read(next, count, chunk);
+            const std::uint64_t version = chunk.version;
             at = 0;
+            if (only) return container.read_equals(as_bytes(*only), met, count, chunk);
+            if (!changed || !value) container.read(next, count, chunk);
+            if (value && (changed || chunk.version != version)) container.read_behind(last, met, count, chunk);
         }
 
         const RawSorted& container;

@@ -392,7 +392,7 @@ bool RawList::rearrange(const Fingerprint& before, const ItemSource& next) {
     const std::uint64_t logged = before.bytes() + (before.items() + 1) * RecordHeader::kMaxSize;
     const bool small = logged <= info().memory_limit / 8;
     WriteStep step(writable_store(), small ? logged : SIZE_MAX, WriteStep::Kind::batch);
-    if (writable_store().version() != before.version_) {
+    if (step.version() != before.version_) {
         Fingerprint now(before.version_);
         const Tree tree = ListRoot::items(step.pager(), step.root(id_));
         for (std::optional<std::uint64_t> at = 0; at && now.items() < before.items();) {

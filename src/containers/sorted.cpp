@@ -267,7 +267,7 @@ bool RawSorted::erase_if_same(Bytes sort_key, const Chunk& expected) {
     const KeyTree tree = pyrsistence::reading(step, id_);
     const KeyTree::Equals equals = tree.equal_range(sort_key);
     const std::uint64_t first = equals.first.rank, count = equals.end - first;
-    if (writable_store().version() != expected.version) {
+    if (step.version() != expected.version) {
         if (count != expected.items.size()) return false;
         std::size_t same = 0;
         scan_range(tree, first, equals.end, [&](std::uint64_t, Bytes entry) {
@@ -317,6 +317,15 @@ void RawSorted::read_behind(Bytes sort_key, std::uint64_t passed, std::size_t co
     const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
     const KeyTree::Equals equals = tree.equal_range(sort_key);
     read_entries(step, tree, std::min(equals.first.rank + passed, equals.end), count, chunk);
+}
+
+void RawSorted::read_equals(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    const KeyTree::Equals equals = tree.equal_range(sort_key);
+    const std::uint64_t all = equals.end - equals.first.rank, left = all - std::min(passed, all);
+    read_entries(step, tree, equals.end - left, static_cast<std::size_t>(std::min<std::uint64_t>(count, left)), chunk);
+    chunk.more = chunk.items.size() < left;
 }
 
 void RawSorted::read_all(Bytes sort_key, Chunk& chunk) const {

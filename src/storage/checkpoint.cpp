@@ -96,7 +96,7 @@ void Store::start_checkpoint(Guard& lock, std::uint64_t sequences_skipped) {
         throw;
     }
     checkpoints_.push_back(next.pages.epoch);
-    checkpoint_view_ = {next.pages.epoch, catalog_, version()};
+    checkpoint_view_ = {next.pages.epoch, catalog_, version_};
     if (checkpointer_) checkpointer_->join();
     checkpointer_.reset();
     tell(StoreOptions::Checkpoint::starts);

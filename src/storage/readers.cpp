@@ -284,7 +284,7 @@ void Store::with_last_checkpoint(const std::function<void(os::File&, const Meta&
 
 /// It shares the slot: while a writer reads the table, no state may move from one slot to another.
 std::shared_ptr<const Snapshot> Store::reader_snapshot(Guard& lock) {
-    const View view{sealed_.epoch, catalog_, version()};
+    const View view{sealed_.epoch, catalog_, version_};
     const auto slot = slot_;
     lock.unlock();
     return std::make_shared<const Snapshot>(shared_from_this(), view, slot);

@@ -198,7 +198,7 @@ void Store::reload() noexcept {
 /// The transaction that was running is undone; its owner is told.
 void Store::fail_transaction() {
     if (!transaction_) return;
-    transaction_->base = {meta_.pages.epoch, catalog_, version()};
+    transaction_->base = {meta_.pages.epoch, catalog_, version_};
     transaction_->failure = std::make_exception_ptr(
         Error(path_.string() + ": the transaction was rolled back because an operation in it failed; leave it and "
               "begin again"));

@@ -106,7 +106,7 @@ View Store::hold_present() {
     const bool same = sealed_.epoch + 1 == pager_->epoch() && sealed_.catalog == catalog_ &&
                       holds_.contains(sealed_.epoch);
     if (same) hold(sealed_.epoch);
-    else sealed_ = {mark_and_hold(), catalog_, version()};
+    else sealed_ = {mark_and_hold(), catalog_, version_};
     return sealed_;
 }
 

@@ -57,6 +57,8 @@ WriteStep::~WriteStep() {
 
 Pager& WriteStep::pager() const noexcept { return *store_.pager_; }
 
+std::uint64_t WriteStep::version() const noexcept { return store_.version_.load(std::memory_order_relaxed); }
+
 const std::byte* WriteStep::root(ContainerId id) const { return Catalog(pager(), store_.catalog_).read(id); }
 
 std::byte* WriteStep::change(ContainerId id) {

@@ -75,6 +75,7 @@ public:
     WriteStep& operator=(const WriteStep&) = delete;
 
     Pager& pager() const noexcept;
+    std::uint64_t version() const noexcept;
     const std::byte* root(ContainerId id) const;
     /// The container's root page for writing; from here on the step counts as changed.
     std::byte* change(ContainerId id);

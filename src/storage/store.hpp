@@ -164,8 +164,9 @@ public:
     // --- figures and checks
     /// Figures of the whole store; `entries` is left 0.
     Info info();
-    /// Counts the operations that changed the store since it was opened.
-    std::uint64_t version() const noexcept { return version_.load(std::memory_order_relaxed); }
+    /// Of the state that the caller sees: grows with each operation that changes it, and with the transaction of
+    /// another that ends. Read before a state, it tells later whether that state may have changed.
+    std::uint64_t version() const;
     /// Proves that every page is either reachable or free: `walk` is called once per container with
     /// functions to mark pages and extents. Throws CorruptionError.
     using Mark = std::function<void(PageId first, std::uint64_t pages)>;

@@ -126,7 +126,7 @@ void Store::open_files() {
     open_writer();
     if (!table_) return;
     const Guard lock(mutex_);
-    announce({meta_.pages.epoch, meta_.catalog, version()});
+    announce({meta_.pages.epoch, meta_.catalog, version_});
     watch_ = files_.watch(path_ / kLock, [this] { publish(); });
 }
 

@@ -36,10 +36,17 @@ void Store::await_turn(Guard& lock) {
     if (transaction_ && transaction_->failure) std::rethrow_exception(transaction_->failure);
 }
 
+std::uint64_t Store::version() const {
+    if (open_transactions() == 0) [[likely]] return version_.load(std::memory_order_relaxed);
+    if (forked_.load(std::memory_order_relaxed)) [[unlikely]] require_open();
+    const Guard lock(mutex_);
+    return current_view().version;
+}
+
 /// What the caller sees: beside a transaction of another, the state before it.
 View Store::current_view() const noexcept {
     if (transaction_ && !free_for_caller()) [[unlikely]] return transaction_->base;
-    return {0, catalog_, version()};
+    return {0, catalog_, version_};
 }
 
 void Store::require_innermost(std::uint64_t begun) const {
@@ -150,6 +157,7 @@ void Store::commit_outermost(Guard& lock) {
         throw;
     }
     let_go(transaction_->base.epoch);
+    committed();  // what others see changes only now
     end_transaction();
 }
 

@@ -43,7 +43,7 @@ FAULTS = [
     dict(
         name="a list that was changed is sorted all the same",
         file=LIST,
-        text="    if (writable_store().version() != before.version_) {",
+        text="    if (step.version() != before.version_) {",
         instead="    if (before.items() > UINT32_MAX) {",
         tests=["ListTest.ChangesThatExpectSomethingElseDoNotHappen"],
     ),

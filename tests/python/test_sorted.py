@@ -242,6 +242,19 @@ def test_iterating_while_others_go(reverse):
         assert alive & set(range(200, 1801)) <= set(visited) and min(visited) >= 200 and max(visited) <= 1800
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_range_keeps_its_ends_before_its_first_key_is_asked_for(reverse):
+    with EMSortedSet(None) as s:
+        s.update(range(100))
+        ranges = [s.irange(10, 20, reverse=reverse), s.irange(90, None, reverse=reverse), s.irange(None, 5, reverse=reverse)]
+        nothing = s.irange(200, 300, reverse=reverse)
+        for gone in (0, 1, 10, 15, 20, 21, 95, 99):
+            s.remove(gone)
+        expected = [[11, 12, 13, 14, 16, 17, 18, 19], [90, 91, 92, 93, 94, 96, 97, 98], [2, 3, 4, 5]]
+        assert [sorted(members) for members in ranges] == expected
+        assert list(nothing) == []
+
+
 def test_a_new_key_ends_an_iteration():
     with EMSortedDict(None) as d, EMPriorityQueue(None) as q:
         d.update({1: 1, 2: 2})

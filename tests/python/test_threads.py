@@ -391,6 +391,61 @@ def test_sorting_is_disturbed_by_changes_of_the_list_only(store):
             l.sort(key=lambda item: l.append(item) or item)
 
 
+def test_sorting_notices_a_transaction_that_ends_meanwhile(store):
+    """Its changes had been counted before others saw them: the sort did not notice, and put the old items back."""
+    with Store(store) as shared:
+        l = shared.list("l")
+        l[:] = range(100)
+        changed, read = threading.Event(), threading.Event()
+
+        def key(item):
+            if item == 99:
+                read.set()
+            return -item
+
+        def work(number):
+            if number == 0:
+                with shared.transaction():
+                    l[0] = "changed"
+                    changed.set()
+                    read.wait(60)
+            else:
+                changed.wait(60)
+                with pytest.raises(ValueError, match="modified during sort"):
+                    l.sort(key=key)
+
+        in_threads(2, work)
+        assert l[0] == "changed" and l[1:] == list(range(1, 100))
+
+
+def test_iterating_beside_a_transaction_shows_what_was_before_it(store):
+    """And, once it has ended, what is there then, although nothing else has changed since."""
+    with Store(store) as shared:
+        l, s = shared.list("l"), shared.sorted_dict("s")
+        l.extend(range(100))
+        s.update((number, number) for number in range(0, 100, 2))
+        begun, end = threading.Event(), threading.Event()
+
+        def change():
+            with shared.transaction():
+                l[:] = ["new"] * 100
+                del s[0], s[2]
+                begun.set()
+                end.wait(60)
+
+        other = threading.Thread(target=change)
+        other.start()
+        begun.wait(60)
+        items, keys = iter(l), iter(s)
+        assert [next(items) for _ in range(10)] == list(range(10))
+        ends = s.irange(50, 60)
+        end.set()
+        other.join()
+        assert list(items) == ["new"] * 90
+        assert list(keys) == list(range(4, 100, 2))
+        assert list(ends) == list(range(50, 61, 2))
+
+
 def test_remove_takes_an_equal_item_or_none(store):
     """What had come into the place of the item found was removed in its stead."""
 

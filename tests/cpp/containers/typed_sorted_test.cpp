@@ -282,6 +282,36 @@ TEST_F(TypedSortedTest, DiscardingFindsItsKeyAgain) {
     EXPECT_EQ(raw.size(), 3000u);
 }
 
+/// Whatever happens between its steps: a value was missed when ranks moved while it was looked for.
+TEST_F(TypedSortedTest, DiscardingMissesNoValueThatWasThere) {
+    const detail::SortKey<int> two(2);
+    for (const int values : {1, 5, 3000}) {
+        for (const int wanted : {0, values / 2, values - 1}) {
+            for (unsigned when = 1; when < 8; ++when) {
+                SCOPED_TRACE(testing::Message() << "value " << wanted << " of " << values << ", before step " << when);
+                RawSorted raw(dir_ / "store", {.mode = Mode::truncate}, SortedType::multi_dict);
+                const auto add = [&raw](int key, int value) {
+                    detail::NewSortedEntry<int> entry(key);
+                    raw.push(entry.with_value<int>(value));
+                };
+                for (int i = 0; i < 3; ++i) add(1, i);
+                for (int i = 0; i < values; ++i) add(2, i);
+                unsigned steps = 0;
+                const auto disturbed = [&] {
+                    if (++steps == when) {
+                        raw.erase_slice(0, 2);
+                        for (int i = 0; i < 2; ++i) add(2, -1);
+                    }
+                    return &raw;
+                };
+                EXPECT_TRUE(detail::erase_first_match(disturbed, two, [&](Bytes found) {
+                    return detail::decode_item<int>(split_sorted_entry(found).value) == wanted;
+                }));
+            }
+        }
+    }
+}
+
 TEST_F(TypedSortedTest, OneStoreHoldsThemAll) {
     Store store(dir_ / "store");
     auto symbols = store.sorted_dict<std::uint64_t, std::string>("symbols");

@@ -427,6 +427,32 @@ TEST_F(TransactionTest, VersionsGrowWithEveryWayOut) {
     transaction.commit();
 }
 
+/// The operations of a transaction were counted when they happened, its commit not: what others had read in between was
+/// taken for what they saw afterwards.
+TEST_F(TransactionTest, VersionsAreOfWhatTheCallerSees) {
+    Store store(path_);
+    RawDict dict(store, "d");
+    const std::uint64_t before = store.version();
+    const auto elsewhere = [&] {
+        std::pair<std::uint64_t, std::uint64_t> seen;
+        std::thread([&] { seen = {store.version(), dict.size()}; }).join();
+        return seen;
+    };
+    {
+        Transaction transaction(store);
+        put(dict, 1);
+        EXPECT_EQ(elsewhere(), std::pair(before, std::uint64_t{0}));
+    }
+    const auto undone = elsewhere();
+    Transaction transaction(store);
+    put(dict, 1);
+    EXPECT_EQ(elsewhere(), undone);
+    const std::uint64_t within = store.version();
+    transaction.commit();
+    EXPECT_GT(elsewhere().first, within) << "somebody may have seen this number when it was not yet true";
+    EXPECT_EQ(elsewhere(), std::pair(store.version(), std::uint64_t{1}));
+}
+
 // --- space
 
 /// A transaction copied every page that it changed to the end of the file, because the pages before it were
