@@ -234,26 +234,27 @@ PageId Pager::room(PageId pages) const { return std::max(growth_step(pages), std
 void Pager::ask_for_room() {
     if (!writes()) return;
     const PageId pages = space_.page_count();
-    const PageId end = std::max(file_pages_, room_made_);
-    if (end < pages + room(pages) / 2) room_asked_ = {end, pages + room(pages)};
+    if (std::max(file_pages_, room_made_) < pages + room(pages) / 2) room_asked_ = pages + room(pages);
 }
 
 /// Without the store's lock.
-void Pager::make_room() {
+void Pager::make_room_ahead() {
     const std::scoped_lock alone(lengthening_);
-    Room asked;
+    PageId end;
     {
         const std::scoped_lock guard(hand_over_);
-        asked = std::exchange(room_asked_, {});
+        end = std::exchange(room_asked_, 0);
     }
-    if (asked.end <= asked.first) return;
+    if (end == 0) return;
+    const std::uint64_t size = file_.size();
+    if (end * kPageSize <= size) return;
     try {
-        file_.allocate(asked.first * kPageSize, (asked.end - asked.first) * kPageSize);
+        file_.allocate(size, end * kPageSize - size);
     } catch (const StorageError&) {
         return;  // who needs the room is told
     }
     const std::scoped_lock guard(hand_over_);
-    room_made_ = asked.end;
+    room_made_ = end;
 }
 
 void Pager::take_room() {
@@ -639,7 +640,7 @@ void Pager::protect(std::uint64_t epoch, PageId end) {
 bool Pager::write_sealed(std::size_t most) {
     if (!writes()) return true;
     const std::scoped_lock alone(writing_back_);
-    make_room();
+    make_room_ahead();
     take_sealed();
     const std::size_t left = writing_.size() - std::min(most, writing_.size());
     std::vector<Write> writes;
@@ -703,7 +704,7 @@ void Pager::trim(bool exact) {
     cover(0);
     {
         const std::scoped_lock guard(hand_over_);
-        room_asked_ = {};
+        room_asked_ = 0;
     }
     const PageId pages = space_.trim();
     const PageId slack = exact ? 0 : room(pages);

@@ -217,11 +217,6 @@ private:
     };
     template <class T>
     using Region = std::unique_ptr<T, Unmap>;
-    /// Pages of the file.
-    struct Room {
-        PageId first = 0;
-        PageId end = 0;
-    };
     /// A page to be written and where its bytes are.
     struct Write {
         PageId page;
@@ -253,7 +248,7 @@ private:
     void lengthen(PageId pages);
     PageId room(PageId pages) const;
     void ask_for_room();
-    void make_room();
+    void make_room_ahead();
     void take_room();
 
     std::byte* take_frame(PageId id);
@@ -312,7 +307,7 @@ private:
     std::mutex writing_back_;           ///< held by write_sealed()
     std::mutex lengthening_;            ///< held while the file becomes longer or shorter; taken before the next one
     std::mutex hand_over_;              ///< guards the next six, shared with write_sealed()
-    Room room_asked_;                   ///< by which write_sealed() lengthens the file
+    PageId room_asked_ = 0;             ///< to which write_sealed() lengthens the file; 0: it need not
     PageId room_made_ = 0;              ///< where the file ends since; 0: that is known
     std::shared_ptr<os::Mapping> old_mapping_;  ///< the one before, too small by now
     std::uint32_t batch_ = 1;           ///< of sealed_; smaller ones have been handed over

@@ -33,8 +33,7 @@ std::uint64_t TagFilter::mix(std::uint64_t tag) {
 /// Where the block of a tag begins in its page.
 std::size_t TagFilter::block_of(std::uint64_t hash) { return kBlock + kBlock * ((hash >> 54) * kBlocks >> 10); }
 
-void TagFilter::put(std::byte* page, std::uint64_t tag) {
-    const std::uint64_t hash = mix(tag);
+void TagFilter::put(std::byte* page, std::uint64_t hash) {
     std::byte* block = page + block_of(hash);
     for_each_bit(hash, [block](std::uint64_t bit) { block[bit / 8] |= std::byte(1U << bit % 8); });
 }
@@ -71,7 +70,7 @@ void TagFilter::clear() { spine_.clear(); }
 bool TagFilter::add(std::uint64_t tag) {
     Path path = to(tag);
     std::byte* page = spine_.writable_leaf(path);
-    put(page, tag);
+    put(page, mix(tag));
     const unsigned count = storage::page_count(page);
     if (count == kUnknown) return true;
     storage::set_page_count(page, std::min(count + 1, kUnknown - 1));
@@ -112,7 +111,7 @@ void TagFilter::cut(std::uint64_t tag) {
 void TagFilter::fill(Path path, std::span<const std::uint64_t> tags) {
     std::byte* page = spine_.writable_leaf(path);
     std::memset(page + kBlock, 0, kBlock * kBlocks);
-    for (const std::uint64_t tag : tags) put(page, tag);
+    for (const std::uint64_t tag : tags) put(page, mix(tag));
     storage::set_page_count(page, std::min<std::size_t>(tags.size(), kUnknown - 1));
 }
 

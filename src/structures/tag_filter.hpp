@@ -62,7 +62,7 @@ private:
 
     static std::uint64_t mix(std::uint64_t tag);
     static std::size_t block_of(std::uint64_t hash);
-    static void put(std::byte* page, std::uint64_t tag);
+    static void put(std::byte* page, std::uint64_t hash);
     static bool holds(const std::byte* page, std::uint64_t hash);
     Path to(std::uint64_t tag) const { return spine_.to_key(tag, BucketTree::kTags); }
     void cut(std::uint64_t tag);

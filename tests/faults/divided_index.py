@@ -8,7 +8,7 @@ FAULTS = [
     dict(
         name="a tag that is added to a page of the filter is only counted",
         file=FILTER,
-        text="    put(page, tag);\n    const unsigned count",
+        text="    put(page, mix(tag));\n    const unsigned count",
         instead="    const unsigned count",
         tests=["TagFilterTest.NeverDeniesWhatItWasTold"],
     ),

@@ -212,15 +212,15 @@ FAULTS = [
     dict(
         name="room is made behind a tail that was cut off",
         file=PAGER,
-        text="        room_asked_ = {};\n    }\n    const PageId pages = space_.trim();",
+        text="        room_asked_ = 0;\n    }\n    const PageId pages = space_.trim();",
         instead="    }\n    const PageId pages = space_.trim();",
         tests=["PagerRoomTest.*"],
     ),
     dict(
         name="the file is cut while it is lengthened",
         file=PAGER,
-        text="    const std::scoped_lock alone(lengthening_);\n    Room asked;",
-        instead="    Room asked;",
+        text="    const std::scoped_lock alone(lengthening_);\n    PageId end;",
+        instead="    PageId end;",
         tests=["PagerRoomTest.*"],
     ),
     dict(
