@@ -87,11 +87,6 @@ constexpr Kind array_kind() {
 }
 constinit const Kind kArray = array_kind();
 
-Rank rank_of(Py_ssize_t index) {
-    const auto number = static_cast<std::uint64_t>(index);
-    return index >= 0 ? Rank(number) : Rank::end_minus(std::uint64_t{0} - number);
-}
-
 std::uint64_t size(PyObject* self) { return ArrayUse(collection_of(self))->size(); }
 
 [[noreturn]] void raise_out_of_bounds(PyObject* self, Py_ssize_t index) {

@@ -122,7 +122,9 @@ bool remove_value(PyObject* self, PyObject* key, PyObject* value) {
     const Collection& dict = collection_of(self);
     Buffer sort_key;
     if (!encode_lookup(key, sort_key)) return false;
+    SignalPoll poll;
     return detail::erase_first_match([&dict] { return Engine(dict); }, sort_key, [&](Bytes entry) {
+        poll.step();
         const nb::object found = own(sorted::decode(dict.serializer(), entry, Part::values));
         return checked(PyObject_RichCompareBool(found.ptr(), value, Py_EQ)) != 0;
     });
@@ -293,7 +295,8 @@ void bind_multi_dict(nb::module_& module) {
                   {"bisect_right", guarded<&sorted::bisect_right>, METH_O, kBisectRightDoc},
                   {"__reversed__", guarded<&entries<Part::keys, true, Repeats::once>>, METH_NOARGS, kReversedDoc},
                   {"_add_pairs", guarded<&add_pairs>, METH_O, nullptr},
-                  {"_iterate", fast(guarded<&sorted::iterate_range>), METH_FASTCALL, nullptr},
+                  {"_iterate", fast(guarded<&sorted::iterate_slice>), METH_FASTCALL, nullptr},
+                                   {"_iterate_between", fast(guarded<&sorted::iterate_between>), METH_FASTCALL, nullptr},
                   {"_values", guarded<&entries<Part::values, false, Repeats::all>>, METH_NOARGS, nullptr},
                   {"_items", guarded<&entries<Part::items, false, Repeats::all>>, METH_NOARGS, nullptr}}});
 }

@@ -251,9 +251,8 @@ int delete_item(PyObject* self, PyObject* index, PyObject* value) {
         delete_slice(nb::handle(self), nb::handle(index));
         return 0;
     }
-    const auto size = length(self), at = index_from(index), rank = at < 0 ? at + size : at;
-    if (rank < 0 || rank >= size) raise(PyExc_IndexError, "set index out of range");
-    Engine(collection_of(self))->erase_slice(static_cast<std::uint64_t>(rank), 1);
+    const Rank rank = rank_of(index_from(index));
+    if (!Engine(collection_of(self))->erase_at(rank)) raise(PyExc_IndexError, "set index out of range");
     return 0;
 }
 
@@ -595,7 +594,9 @@ std::vector<PyMethodDef> with_ranges(std::vector<PyMethodDef> methods) {
                                    {"clear", guarded<&sorted::clear>, METH_NOARGS, sorted::kClearDoc},
                                    {"__reversed__", guarded<&iterate<Part::keys, true>>, METH_NOARGS, kReversedDoc},
                                    {"_erase_slice", fast(guarded<&sorted::erase_slice>), METH_FASTCALL, nullptr},
-                                   {"_iterate", fast(guarded<&sorted::iterate_range>), METH_FASTCALL, nullptr},
+                                   {"_erase_between", fast(guarded<&sorted::erase_between>), METH_FASTCALL, nullptr},
+                                   {"_iterate", fast(guarded<&sorted::iterate_slice>), METH_FASTCALL, nullptr},
+                                   {"_iterate_between", fast(guarded<&sorted::iterate_between>), METH_FASTCALL, nullptr},
                                    {"_at", fast(guarded<&at>), METH_FASTCALL, nullptr}});
     return methods;
 }

@@ -19,6 +19,7 @@
 #include "bindings/errors.hpp"
 #include "bindings/serializer.hpp"
 #include "pyrsistence/container.hpp"
+#include "pyrsistence/rank.hpp"
 #include "storage/store.hpp"
 
 namespace pyrsistence::bindings {
@@ -150,6 +151,12 @@ private:
 
 /// What a str, bytes or path-like object names; TypeError for another.
 std::filesystem::path path_of(PyObject* dirname);
+
+/// What a Python index means.
+inline Rank rank_of(Py_ssize_t index) noexcept {
+    const auto number = static_cast<std::uint64_t>(index);
+    return index >= 0 ? Rank(number) : Rank::end_minus(std::uint64_t{0} - number);
+}
 
 /// Names the asyncio task that runs; 0 if there is none.
 std::uint64_t present_task() noexcept;

@@ -106,8 +106,6 @@ private:
 
 // ---- list_items.cpp ----
 
-/// A negative index counts from the end.
-Rank rank_of(Py_ssize_t index);
 /// May run __index__. As in list, `overflow` is OverflowError for the arguments of methods; null clips.
 Py_ssize_t index_from(PyObject* object, PyObject* overflow = PyExc_IndexError);
 /// IndexError with the message `out_of_range` if there is no such item.

@@ -3,11 +3,6 @@
 
 namespace pyrsistence::bindings::list {
 
-Rank rank_of(Py_ssize_t index) {
-    const auto number = static_cast<std::uint64_t>(index);
-    return index >= 0 ? Rank(number) : Rank::end_minus(std::uint64_t{0} - number);
-}
-
 Py_ssize_t index_from(PyObject* object, PyObject* overflow) {
     const Py_ssize_t index = PyNumber_AsSsize_t(object, overflow);
     if (index == -1 && PyErr_Occurred()) raise_pending();

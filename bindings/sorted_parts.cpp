@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "bindings/iterator_type.hpp"
 #include "bindings/key_identity.hpp"
@@ -28,24 +29,43 @@ bool has_usual_order(PyTypeObject* type) noexcept {
     return true;
 }
 
+/// An end of a range of keys, as KeyBound.
+struct Bound {
+    std::string sort_key;
+    bool behind;
+
+    operator KeyBound() const noexcept { return {as_bytes(sort_key), behind}; }
+};
+
+/// Nothing for None.
+std::optional<Bound> bound_of(PyObject* key, PyObject* behind) {
+    if (key == Py_None) return std::nullopt;
+    Buffer sort_key;
+    encode_sort_key(key, sort_key);
+    return Bound{std::string(as_text(sort_key)), checked(PyObject_IsTrue(behind)) != 0};
+}
+
+/// What an iterator goes through: what lies between two keys, or ranks.
+struct Range {
+    std::optional<Bound> least, greatest;
+    std::optional<RankRange> ranks;
+};
+
 /// Walks from one rank to another. When the container changes it finds its place again by the key it returned last, and
-/// its ends by the keys that were there when it began.
+/// the ends of its range by their keys: those it was given, or those that were there when it began.
 class Iterator {
 public:
-    Iterator(PyObject* container, Part part, bool backwards, std::uint64_t first, std::uint64_t end, Repeats repeats)
-        : container_(nb::borrow(container)), part_(part), backwards_(backwards), once_(repeats == Repeats::once), first_(first), end_(end) {
+    Iterator(PyObject* container, Part part, bool backwards, Range range, Repeats repeats)
+        : container_(nb::borrow(container)), part_(part), backwards_(backwards), once_(repeats == Repeats::once),
+          by_rank_(collection_of(container).kind().repeats_keys && !once_), least_(std::move(range.least)), greatest_(std::move(range.greatest)) {
         const Engine engine(collection_of(container));
         serial_ = engine.serial();
         const std::uint64_t version = engine->version();  // before all that it is to tell of
         size_ = engine->size();
-        end_ = std::min(end_, size_);
-        chunk_.version = version;
-        if (first_ >= end_) {
-            if (size_ > 0) container_.reset();  // a range that is empty stays so
-            return;
+        for (const std::optional<Bound>* bound : {&least_, &greatest_}) {
+            if (*bound) engine->require_comparable(as_bytes((*bound)->sort_key));
         }
-        if (first_ > 0) least_ = key_at(engine, first_);
-        if (end_ < size_) greatest_ = key_at(engine, end_ - 1);
+        if (range.ranks) begin_at(engine, *range.ranks, version);
     }
 
     PyObject* next() {
@@ -67,12 +87,21 @@ public:
     void clear() { const nb::object container = std::move(container_); }
 
 private:
-    /// The sort key at a rank; none if it has just gone.
-    static std::optional<std::string> key_at(const Engine& engine, std::uint64_t rank) {
+    void begin_at(const Engine& engine, const RankRange& ranks, std::uint64_t version) {
+        chunk_.version = version;
+        placed_ = true;
+        first_ = ranks.first;
+        end_ = std::min(ranks.end, size_);
+        if (first_ >= end_ && size_ > 0) container_.reset();  // a range that is empty stays so
+        if (first_ >= end_ || by_rank_) return;
+        if (first_ > 0) least_ = bound_at(engine, first_, false);
+        if (end_ < size_) greatest_ = bound_at(engine, end_ - 1, true);
+    }
+    /// Nothing if there is none any more.
+    static std::optional<Bound> bound_at(const Engine& engine, std::uint64_t rank, bool behind) {
         Chunk chunk;
-        engine->read(rank, 1, chunk);
-        if (chunk.items.empty()) return std::nullopt;
-        return std::string(as_text(split_sorted_entry(chunk.entry(0)).sort_key));
+        if (!engine->read_at(rank, chunk)) return std::nullopt;
+        return Bound{std::string(as_text(split_sorted_entry(chunk.entry(0)).sort_key)), behind};
     }
     bool fetch() {
         const Engine engine(collection_of(container_.ptr()));
@@ -106,13 +135,15 @@ private:
     }
     void find_place(const Engine& engine) {
         const std::uint64_t size = engine->size();
-        const Kind& kind = collection_of(container_.ptr()).kind();
-        const bool by_rank = kind.repeats_keys && !once_;  // then keys do not tell the place
-        if (size > size_ || (by_rank && size != size_)) raise_runtime_error(std::string(kind.name) + " changed size during iteration");
+        const char* name = collection_of(container_.ptr()).kind().name;
+        if (size > size_ || (by_rank_ && size != size_)) raise_runtime_error(std::string(name) + " changed size during iteration");
         size_ = size;
-        if (by_rank) return;
-        first_ = least_ ? engine->lower_bound(as_bytes(*least_)) : 0;
-        end_ = greatest_ ? engine->upper_bound(as_bytes(*greatest_)) : size;
+        if (by_rank_ && std::exchange(placed_, true)) return;
+        const auto rank_of = [&engine](const Bound& bound) {
+            return bound.behind ? engine->upper_bound(as_bytes(bound.sort_key)) : engine->lower_bound(as_bytes(bound.sort_key));
+        };
+        first_ = least_ ? rank_of(*least_) : 0;
+        end_ = greatest_ ? rank_of(*greatest_) : size;
         if (started_ && backwards_) end_ = engine->lower_bound(last_);
         else if (started_) first_ = engine->upper_bound(last_);
     }
@@ -120,12 +151,13 @@ private:
     nb::object container_;  ///< null when there is nothing more to come
     Part part_;
     bool backwards_;
-    bool once_;                        ///< passes over entries whose key has been met
-    std::uint64_t first_, end_;        ///< ranks still to come
+    bool once_;     ///< passes over entries whose key has been met
+    bool by_rank_;  ///< keys do not tell the place
+    bool placed_ = false;
+    std::uint64_t first_ = 0, end_ = 0;  ///< ranks still to come
     std::uint64_t serial_ = 0;         ///< of the session that the ranks belong to
     std::uint64_t size_ = 0;
-    /// Sort keys at the ends of the range when it began, if they are not those of the container.
-    std::optional<std::string> least_, greatest_;
+    std::optional<Bound> least_, greatest_;  ///< ends of the range that are not those of the container
     Buffer last_;                      ///< sort key returned last
     bool started_ = false;
     Chunk chunk_;
@@ -140,6 +172,8 @@ std::uint64_t number(PyObject* object) {
     if (value == static_cast<unsigned long long>(-1) && PyErr_Occurred()) raise_pending();
     return value;
 }
+
+Part part_of(PyObject* object) { return static_cast<Part>(std::min<std::uint64_t>(number(object), 2)); }
 
 /// The rank that is meant by a start or stop of a range, as in list.index().
 std::uint64_t clamped(PyObject* object, std::uint64_t size) {
@@ -209,12 +243,7 @@ PyObject* decode(const Serializer& serializer, Bytes entry, Part part) {
 }
 
 bool read_at(const Collection& self, Py_ssize_t index, Chunk& chunk) {
-    const Engine engine(self);
-    const auto size = static_cast<Py_ssize_t>(engine->size());
-    if (index < 0) index += size;
-    if (index < 0 || index >= size) return false;
-    engine->read(static_cast<std::uint64_t>(index), 1, chunk);
-    return !chunk.items.empty();
+    return Engine(self)->read_at(rank_of(index), chunk);
 }
 
 PyObject* take_at(const Collection& self, Py_ssize_t index, Part part) {
@@ -261,17 +290,32 @@ PyObject* erase_slice(PyObject* self, PyObject* const* args, Py_ssize_t count) {
     Py_RETURN_NONE;
 }
 
+PyObject* erase_between(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    expect_arguments("_erase_between", count, 4, 4);
+    const std::optional<Bound> first = bound_of(args[0], args[1]), end = bound_of(args[2], args[3]);
+    return PyLong_FromUnsignedLongLong(Engine(collection_of(self)).without_gil([&](RawSorted& engine) {
+        return engine.erase_between(first, end);
+    }));
+}
+
 void init_iterator() { iterator_type.init("pyrsistence.emsorted_iterator"); }
 
 PyObject* iterate_all(PyObject* self, Part part, bool backwards, Repeats repeats) {
-    return iterator_type.make(self, part, backwards, std::uint64_t{0}, UINT64_MAX, repeats);
+    return iterator_type.make(self, part, backwards, Range{}, repeats);
 }
 
-PyObject* iterate_range(PyObject* self, PyObject* const* args, Py_ssize_t count) {
-    expect_arguments("_iterate", count, 4, 5);
-    const Repeats repeats = count == 5 && PyObject_IsTrue(args[4]) == 1 ? Repeats::once : Repeats::all;
-    const auto part = static_cast<Part>(std::min<std::uint64_t>(number(args[0]), 2));
-    return iterator_type.make(self, part, PyObject_IsTrue(args[1]) == 1, number(args[2]), number(args[3]), repeats);
+PyObject* iterate_slice(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    expect_arguments("_iterate", count, 4, 4);
+    Range range;
+    range.ranks = RankRange{number(args[2]), number(args[3])};
+    return iterator_type.make(self, part_of(args[0]), checked(PyObject_IsTrue(args[1])) != 0, std::move(range), Repeats::all);
+}
+
+PyObject* iterate_between(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+    expect_arguments("_iterate_between", count, 6, 7);
+    const Repeats repeats = count == 7 && checked(PyObject_IsTrue(args[6])) != 0 ? Repeats::once : Repeats::all;
+    Range range{bound_of(args[2], args[3]), bound_of(args[4], args[5]), {}};
+    return iterator_type.make(self, part_of(args[0]), checked(PyObject_IsTrue(args[1])) != 0, std::move(range), repeats);
 }
 
 const char* const kBisectLeftDoc = R"(bisect_left($self, key, /)

@@ -61,8 +61,13 @@ PyObject* index_of(PyObject* self, PyObject* const* args, Py_ssize_t count);
 PyObject* clear(PyObject* self, PyObject*);
 /// _erase_slice(first, count)
 PyObject* erase_slice(PyObject* self, PyObject* const* args, Py_ssize_t count);
-/// _iterate(part, reverse, first, end, once=False), with 0 for keys, 1 for values, 2 for items
-PyObject* iterate_range(PyObject* self, PyObject* const* args, Py_ssize_t count);
+/// _erase_between(minimum, behind_minimum, maximum, behind_maximum): None is no bound, behind_: whether keys equal to it
+/// are before it
+PyObject* erase_between(PyObject* self, PyObject* const* args, Py_ssize_t count);
+/// _iterate(part, reverse, first, end) by ranks, with 0 for keys, 1 for values, 2 for items
+PyObject* iterate_slice(PyObject* self, PyObject* const* args, Py_ssize_t count);
+/// _iterate_between(part, reverse, minimum, behind_minimum, maximum, behind_maximum, once=False)
+PyObject* iterate_between(PyObject* self, PyObject* const* args, Py_ssize_t count);
 /// Over everything. With Repeats::once, of entries with equal keys the first one met stands for all.
 enum class Repeats { all, once };
 PyObject* iterate_all(PyObject* self, Part part, bool backwards, Repeats repeats = Repeats::all);

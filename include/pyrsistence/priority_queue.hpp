@@ -108,7 +108,7 @@ public:
     // Changing the queue meanwhile is allowed: of the items with the present priority as many are passed over as were
     // visited, and what comes behind them is as it is then.
 
-    iterator begin() const { return iterator(*this, 0); }
+    iterator begin() const { return iterator(*this); }
     iterator end() const { return iterator(); }
 };
 

@@ -5,7 +5,7 @@
 
 namespace pyrsistence {
 
-/// A place in a list, counted from the front, or from the end as it is when the operation happens.
+/// A place in a list or an order, counted from the front, or from the end as it is when the operation happens.
 struct Rank {
     std::uint64_t number;
     bool from_end = false;

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "pyrsistence/container.hpp"
+#include "pyrsistence/rank.hpp"
 
 namespace pyrsistence {
 
@@ -28,6 +29,12 @@ struct RankRange {
 
     std::uint64_t size() const noexcept { return end - first; }
     bool empty() const noexcept { return first == end; }
+};
+
+/// An end of a range of keys: before all entries with a key, or behind them.
+struct KeyBound {
+    Bytes sort_key;
+    bool behind = false;
 };
 
 class RawSorted : public Container {
@@ -61,10 +68,15 @@ public:
     void push(const SortedEntry& entry);
     /// False if there is no such key.
     bool erase(Bytes sort_key);
-    /// Removes the first entry with this key, but only if its bytes are still these.
-    bool erase(Bytes sort_key, Bytes entry);
+    /// Removes the first entry with this key, or the one behind so many of them, but only if its bytes are still these.
+    bool erase(Bytes sort_key, Bytes entry, std::uint64_t passed = 0);
     /// Removes the entry at a rank, but only if its bytes are still these.
     bool erase_at(std::uint64_t rank, Bytes entry);
+    /// False if there is none.
+    bool erase_at(Rank rank);
+    /// Removes the entries between two bounds, without one from the first or to the last, and returns their number.
+    /// Atomic. Throws OrderError if a bound cannot be compared with the keys beside it.
+    std::uint64_t erase_between(const std::optional<KeyBound>& first, const std::optional<KeyBound>& end);
     /// Removes all entries with this key and returns their number. Atomic.
     std::uint64_t erase_all(Bytes sort_key);
     /// The same, but only if they still are those that read_all() copied. Atomic.
@@ -77,6 +89,8 @@ public:
     /// Atomic. O(pages).
     void clear();
 
+    /// Copies the entry at a rank. False if there is none.
+    bool read_at(Rank rank, Chunk& chunk) const;
     /// Copies up to `count` entries (fewer if they are large) from rank `from` on.
     void read(std::uint64_t from, std::size_t count, Chunk& chunk) const;
     /// The same from behind the entries with a key; of these the first `passed` count, as far as there are.

@@ -69,34 +69,33 @@ K decode_sorted_key(const SortedEntryView& entry) {
 
 /// Removes the entry at a rank and returns what `decode` makes of it, if there is one.
 template <class Value, Value (*decode)(Bytes entry)>
-std::optional<Value> take_entry(RawSorted& container, std::uint64_t rank) {
-    for (Chunk chunk;;) {
-        container.read(rank, 1, chunk);
-        if (chunk.items.empty()) return std::nullopt;
+std::optional<Value> take_entry(RawSorted& container, Rank rank) {
+    for (Chunk chunk; container.read_at(rank, chunk);) {
         Value taken = decode(chunk.entry(0));
         // False if another thread was faster.
-        if (container.erase_at(rank, chunk.entry(0))) return taken;
+        if (container.erase_at(chunk.items[0].key, chunk.entry(0))) return taken;
     }
+    return std::nullopt;
 }
 
 /// Removes the first entry with a key of which matches(entry) is true; false if there is none. `container()` points to
 /// the container, and is called anew for each step: what it returns is not held while `matches` runs, which may do
-/// anything.
+/// anything. Many entries are copied all at once, so that what others do meanwhile is no reason to begin again.
 template <class Access, class Matches>
 bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
-    constexpr std::size_t kTogether = 1024;
-    Chunk chunk;
-    for (std::uint64_t passed = 0, version = 0;;) {
-        container()->read_equals(sort_key, passed, kTogether, chunk);
-        bool changed = passed > 0 && chunk.version != version;  // then those that were passed may be others now
-        version = chunk.version;
-        for (std::size_t i = 0; !changed && i < chunk.items.size(); ++i) {
-            if (!matches(chunk.entry(i))) continue;
-            if (container()->erase_at(chunk.items[i].key, chunk.entry(i))) return true;
-            changed = true;
+    constexpr std::size_t kFew = 1024;
+    bool all = false;
+    for (Chunk chunk;;) {
+        if (all) container()->read_all(sort_key, chunk);
+        else container()->read_equals(sort_key, 0, kFew, chunk);
+        std::size_t found = 0;
+        while (found < chunk.items.size() && !matches(chunk.entry(found))) ++found;
+        if (found == chunk.items.size()) {
+            if (!chunk.more) return false;
+            all = true;
+        } else if (container()->erase(sort_key, chunk.entry(found), found)) {
+            return true;
         }
-        if (!changed && !chunk.more) return false;
-        passed = changed ? 0 : passed + chunk.items.size();
     }
 }
 
@@ -115,15 +114,25 @@ public:
     using pointer = const Value*;
 
     SortedIterator() = default;
-    /// From a rank on, which is that of the first of several equal keys.
-    SortedIterator(const RawSorted& container, std::uint64_t from)
-        : cursor_(std::make_shared<Cursor>(container, from)) {
+    /// Over all entries.
+    explicit SortedIterator(const RawSorted& container) : cursor_(std::make_shared<Cursor>(container)) { ++*this; }
+    /// From a bound on.
+    SortedIterator(const RawSorted& container, const KeyBound& from) : cursor_(std::make_shared<Cursor>(container)) {
+        cursor_->last.assign(from.sort_key);
+        cursor_->met = from.behind ? UINT64_MAX : 0;
+        cursor_->placed = true;
         ++*this;
     }
     /// Over the entries with a key.
-    SortedIterator(const RawSorted& container, Bytes sort_key) : cursor_(std::make_shared<Cursor>(container, 0)) {
+    SortedIterator(const RawSorted& container, Bytes sort_key) : cursor_(std::make_shared<Cursor>(container)) {
         cursor_->only.emplace(as_text(sort_key));
         ++*this;
+    }
+    /// From this key on; the end if it is not there.
+    static SortedIterator find(const RawSorted& container, Bytes sort_key) {
+        SortedIterator found(container, KeyBound{sort_key});
+        const bool there = found.cursor_ && std::ranges::equal(found.cursor_->last.view(), sort_key);
+        return there ? found : SortedIterator();
     }
 
     reference operator*() const { return *cursor_->value; }
@@ -141,7 +150,7 @@ public:
 
 private:
     struct Cursor {
-        Cursor(const RawSorted& of, std::uint64_t from) : container(of), next(from) {}
+        explicit Cursor(const RawSorted& of) : container(of) {}
 
         bool advance() {
             const bool changed = chunk.version != container.version();
@@ -150,6 +159,7 @@ private:
             const Bytes entry = chunk.entry(at++), sort_key = split_sorted_entry(entry).sort_key;
             met = value && std::ranges::equal(sort_key, last.view()) ? met + 1 : 1;
             last.assign(sort_key);
+            placed = true;
             value.emplace(decode(entry));
             next = chunk.items[at - 1].key + 1;
             return true;
@@ -159,17 +169,18 @@ private:
             const std::uint64_t version = chunk.version;
             at = 0;
             if (only) return container.read_equals(as_bytes(*only), met, count, chunk);
-            if (!changed || !value) container.read(next, count, chunk);
-            if (value && (changed || chunk.version != version)) container.read_behind(last, met, count, chunk);
+            if (!changed || !placed) container.read(next, count, chunk);
+            if (placed && (changed || chunk.version != version)) container.read_behind(last, met, count, chunk);
         }
 
         const RawSorted& container;
-        std::uint64_t next;  ///< rank, unless the container changes
+        std::uint64_t next = 0;  ///< rank, unless the container changes
         Chunk chunk;
         std::size_t at = 0;
         ReadAhead ahead;
-        Buffer last;            ///< sort key of `value`
+        Buffer last;            ///< sort key of `value`, or where to begin
         std::uint64_t met = 0;  ///< entries with it
+        bool placed = false;    ///< these two tell the place
         std::optional<std::string> only;  ///< sort key of all that is wanted
         std::optional<Value> value;
     };
@@ -281,14 +292,13 @@ public:
     size_type erase(KeyParameter key) { return RawSorted::erase(SortKey(key)) ? 1 : 0; }
     /// Removes the keys from `low` on and below `high`, as one atomic operation; returns their number. Plus O(pages).
     size_type erase_range(KeyParameter low, KeyParameter high) {
-        const size_type first = rank(low), end = rank(high);
-        if (end > first) RawSorted::erase_slice(first, end - first);
-        return end > first ? end - first : 0;
+        const SortKey first(low), end(high);
+        return RawSorted::erase_between(KeyBound{first}, KeyBound{end});
     }
     /// Removes and returns the entry with the smallest key, if there is one.
     std::optional<value_type> pop_first() { return detail::take_entry<value_type, &SortedDict::decode>(*this, 0); }
     /// The same with the greatest key.
-    std::optional<value_type> pop_last() { return detail::take_entry<value_type, &SortedDict::decode>(*this, size() - 1); }
+    std::optional<value_type> pop_last() { return detail::take_entry<value_type, &SortedDict::decode>(*this, Rank::end_minus(1)); }
     /// Atomic.
     void clear() { RawSorted::clear(); }
     /// Calls change(V&) with a copy of the value and stores it, unless change throws. Throws
@@ -303,17 +313,14 @@ public:
     // ---- Iteration, in the order of the keys ----
     // Changing the dict meanwhile is allowed: what comes behind the present key is as it is then.
 
-    iterator begin() const { return iterator(*this, 0); }
+    iterator begin() const { return iterator(*this); }
     iterator end() const { return iterator(); }
     /// From this key on; end() if it is not there.
-    iterator find(KeyParameter key) const {
-        const RankRange found = RawSorted::equal_range(SortKey(key));
-        return found.empty() ? end() : iterator(*this, found.first);
-    }
+    iterator find(KeyParameter key) const { return iterator::find(*this, SortKey(key)); }
     /// From the first key that is not below this one on.
-    iterator lower_bound(KeyParameter key) const { return iterator(*this, rank(key)); }
+    iterator lower_bound(KeyParameter key) const { return iterator(*this, KeyBound{SortKey(key)}); }
     /// From the first key above this one on.
-    iterator upper_bound(KeyParameter key) const { return iterator(*this, RawSorted::upper_bound(SortKey(key))); }
+    iterator upper_bound(KeyParameter key) const { return iterator(*this, KeyBound{SortKey(key), true}); }
 };
 
 }  // namespace pyrsistence

@@ -88,14 +88,11 @@ public:
 
     // ---- Iteration, in the order of the members; as of SortedDict ----
 
-    iterator begin() const { return iterator(*this, 0); }
+    iterator begin() const { return iterator(*this); }
     iterator end() const { return iterator(); }
-    iterator find(Parameter member) const {
-        const RankRange found = RawSorted::equal_range(detail::SortKey<K>(member));
-        return found.empty() ? end() : iterator(*this, found.first);
-    }
-    iterator lower_bound(Parameter member) const { return iterator(*this, rank(member)); }
-    iterator upper_bound(Parameter member) const { return iterator(*this, RawSorted::upper_bound(detail::SortKey<K>(member))); }
+    iterator find(Parameter member) const { return iterator::find(*this, detail::SortKey<K>(member)); }
+    iterator lower_bound(Parameter member) const { return iterator(*this, KeyBound{detail::SortKey<K>(member)}); }
+    iterator upper_bound(Parameter member) const { return iterator(*this, KeyBound{detail::SortKey<K>(member), true}); }
 };
 
 }  // namespace pyrsistence

@@ -153,6 +153,26 @@ def _source(self, values):
     return numpy.asarray(values, _form(self)[0])
 
 
+def _collect(self, found, make):
+    """`found`, which is as long as the array, with make(block, first, end) of the items; cut where others have cut them off."""
+    filled = 0
+    for first, end in _spans(0, len(found), _per_block(self)):
+        block = _read(self, first, end - first)
+        filled = first + len(block)
+        found[first:filled] = make(block, first, filled)
+    return found[:filled]
+
+
+def _change(self, first, end, change):
+    """Calls change(block) with the items from first to before end, and stores what it makes of them, in one moment."""
+    with self.transaction(durable=False):
+        block = _read(self, first, end - first)
+        if len(block) < end - first:
+            raise IndexError(f"index {end - 1} is out of bounds for axis 0 with size {len(self)}")
+        change(block)
+        self._write(first, _raw(block))
+
+
 # ---- indices ----
 
 
@@ -267,11 +287,9 @@ def _is_field(key):
 def _field(self, name):
     """One field, or several, of all items."""
     dtype, shape = _form(self)
-    found = numpy.empty((len(self), *shape), dtype)[:0][name]
-    found = numpy.empty((len(self), *found.shape[1:]), found.dtype)
-    for first, end in _spans(0, len(found), _per_block(self)):
-        found[first:end] = _read(self, first, end - first)[name]
-    return found
+    field = numpy.empty((0, *shape), dtype)[name]
+    found = numpy.empty((len(self), *field.shape[1:]), field.dtype)
+    return _collect(self, found, lambda block, first, end: block[name])
 
 
 def _set_field(self, name, value):
@@ -279,9 +297,7 @@ def _set_field(self, name, value):
     field = numpy.empty((0, *shape), dtype)[name]
     whole = numpy.broadcast_to(numpy.asarray(value), (len(self), *field.shape[1:]))
     for first, end in _spans(0, len(whole), _per_block(self)):
-        block = _read(self, first, end - first)
-        block[name] = whole[first:end]
-        self._write(first, _raw(block))
+        _change(self, first, end, lambda block: block.__setitem__(name, whole[first:end]))
 
 
 def get(self, key):
@@ -320,11 +336,8 @@ def set_items(self, key, value):
         if not 0 <= place < len(self):
             raise IndexError(f"index {index} is out of bounds for axis 0 with size {len(self)}")
         if rest:
-            item = _read(self, place, 1)
-            item[(0, *rest)] = value
-        else:
-            item = _one(self, value)
-        return self._write(place, _raw(item))
+            return _change(self, place, place + 1, lambda item: item.__setitem__((0, *rest), value))
+        return self._write(place, _raw(_one(self, value)))
     if isinstance(first, slice):
         start, stop, step = first.indices(len(self))
         count = len(range(start, stop, step))
@@ -362,12 +375,9 @@ def _set_range(self, start, stop, rest, value):
         if start >= stop:  # nothing changes, but values that do not fit are an error
             numpy.empty((0, *_form(self)[1]), bool)[_rest(rest)] = numpy.zeros(values.shape, bool)
         for first, end in _spans(start, stop, per_block):
-            block = _read(self, first, end - first)
-            if first == start and end == stop:
-                block[_rest(rest)] = values
-            else:
-                block[_rest(rest)] = _part(self, values, first - start, end - start, stop - start, rest)
-            self._write(first, _raw(block))
+            everything = first == start and end == stop
+            part = values if everything else _part(self, values, first - start, end - start, stop - start, rest)
+            _change(self, first, end, lambda block: block.__setitem__(_rest(rest), part))
         return
     if isinstance(values, EMArray) and values.shape == (stop - start, *_form(self)[1]):
         for first, end in _spans(start, stop, per_block):
@@ -394,10 +404,11 @@ def _part(self, values, first, end, count, rest):
 
 
 def _set_parts(self, indices, shape, rest, value):
-    items = _gather(self, indices)
-    items = items.reshape(*shape, *items.shape[1:])
-    items[(*[slice(None)] * len(shape), *rest)] = value
-    _scatter(self, indices, items.reshape(len(indices), *items.shape[len(shape):]))
+    with self.transaction(durable=False):
+        items = _gather(self, indices)
+        items = items.reshape(*shape, *items.shape[1:])
+        items[(*[slice(None)] * len(shape), *rest)] = value
+        _scatter(self, indices, items.reshape(len(indices), *items.shape[len(shape):]))
 
 
 # ---- growing and shrinking ----
@@ -474,9 +485,10 @@ def truncate(self, length, /):
     [0, 1]
     """
     length = operator.index(length)
-    if not 0 <= length <= len(self):
-        raise ValueError(f"cannot truncate an array of {len(self)} items to {length}")
-    self.resize(length)
+    with self.transaction(durable=False):
+        if not 0 <= length <= len(self):
+            raise ValueError(f"cannot truncate an array of {len(self)} items to {length}")
+        self.resize(length)
 
 
 def fill(self, value, /):
@@ -539,8 +551,13 @@ def view(self, start=0, stop=None):
     ...     [(pages.shape, int(pages.sum())) for pages in a.view()]
     [((2, 510), 519690)]
     """
-    start, stop, _ = slice(start, stop).indices(len(self))
-    return _view(self.snapshot(), start, stop)
+    snapshot = self.snapshot()
+    try:
+        start, stop, _ = slice(start, stop).indices(len(snapshot))
+    except BaseException:
+        snapshot.close()
+        raise
+    return _view(snapshot, start, stop)
 
 
 def _view(snapshot, start, stop):
@@ -647,10 +664,9 @@ def _in_place(ufunc, symbol):
     def operation(self, other):
         part = _operand(self, other, symbol)
         spans = _spans(0, len(self), _per_block(self)) if len(self) else [(0, 0)]  # nothing has a type, too
+        apply = getattr(numpy, ufunc)
         for first, end in spans:
-            block = _read(self, first, end - first)
-            getattr(numpy, ufunc)(block, part(first, end), out=block, casting="same_kind")
-            self._write(first, _raw(block))
+            _change(self, first, end, lambda block: apply(block, part(first, end), out=block, casting="same_kind"))
         return self
 
     operation.__doc__ = f"Apply {symbol} to every item, 256 KiB at a time."
@@ -662,14 +678,12 @@ def _comparison(ufunc, symbol):
         if other is None:
             return NotImplemented
         part = _operand(self, other, symbol)
-        length, limit = len(self), self.info.memory_limit
+        limit = self.info.memory_limit
         if self.size > limit:
             raise MemoryError(f"comparing {self.size} elements would make an array of more than memory_limit ({limit} bytes); "
                               "compare the arrays that blocks() yields")
-        found = numpy.empty(self.shape, bool)
-        for first, end in _spans(0, length, _per_block(self)):
-            found[first:end] = getattr(numpy, ufunc)(_read(self, first, end - first), part(first, end))
-        return found
+        compare = getattr(numpy, ufunc)
+        return _collect(self, numpy.empty(self.shape, bool), lambda block, first, end: compare(block, part(first, end)))
 
     operation.__doc__ = "Compare item by item; an ndarray of bools, as NumPy gives."
     return operation

@@ -51,8 +51,7 @@ class EMDefaultDict(EMDict):
         value = self.default_factory()
         if isinstance(value, _MUTABLE):
             _refuse(type(value).__name__)
-        self[key] = value
-        return value
+        return self.setdefault(key, value)
 
     def copy(self, path=None):
         """Return a copy with the same factory and picklers: a new store at the path, or a temporary one. O(n).

@@ -33,11 +33,9 @@ def islice(self, start=None, stop=None, reverse=False):
     return self._iterate(_KEYS, reverse, *_ranks(self, start, stop))
 
 
-def _key_range(self, minimum, maximum, inclusive):
+def _bounds(minimum, maximum, inclusive):
     with_first, with_last = inclusive
-    first = 0 if minimum is None else (self.bisect_left if with_first else self.bisect_right)(minimum)
-    end = len(self) if maximum is None else (self.bisect_right if with_last else self.bisect_left)(maximum)
-    return first, end
+    return minimum, not with_first, maximum, with_last
 
 
 def irange(self, minimum=None, maximum=None, inclusive=(True, True), reverse=False):
@@ -52,7 +50,7 @@ def irange(self, minimum=None, maximum=None, inclusive=(True, True), reverse=Fal
     ...     list(s.irange(10, 30)), list(s.irange(10, 30, (False, False))), list(s.irange(25, reverse=True))
     ([10, 20, 30], [20], [40, 30])
     """
-    return self._iterate(_KEYS, reverse, *_key_range(self, minimum, maximum, inclusive))
+    return self._iterate_between(_KEYS, reverse, *_bounds(minimum, maximum, inclusive))
 
 
 def delete_range(self, minimum=None, maximum=None, inclusive=(True, True)):
@@ -66,9 +64,7 @@ def delete_range(self, minimum=None, maximum=None, inclusive=(True, True)):
     ...     s.delete_range(1, 3), list(s)
     (3, [0, 4])
     """
-    first, end = _key_range(self, minimum, maximum, inclusive)
-    self._erase_slice(first, max(0, end - first))
-    return max(0, end - first)
+    return self._erase_between(*_bounds(minimum, maximum, inclusive))
 
 
 def peekitem(self, index=-1):
@@ -179,11 +175,14 @@ def get_slice(self, index):
 
 def delete_slice(self, index):
     """del s[i:j:k]; from the end, so that the ranks before it stay what they are."""
-    ranks = range(*index.indices(len(self)))
-    if ranks.step in (1, -1):
-        return self._erase_slice(min(ranks[0], ranks[-1]), len(ranks)) if ranks else None
-    for rank in sorted(ranks, reverse=True):
-        self._erase_slice(rank, 1)
+    with self.transaction(durable=False):
+        ranks = range(*index.indices(len(self)))
+        if not ranks:
+            return
+        if ranks.step in (1, -1):
+            return self._erase_slice(min(ranks[0], ranks[-1]), len(ranks))
+        for rank in sorted(ranks, reverse=True):
+            self._erase_slice(rank, 1)
 
 
 def count(self, member):
@@ -407,7 +406,7 @@ def multi_irange(self, minimum=None, maximum=None, inclusive=(True, True), rever
     ...     list(d.irange(2))
     [2, 3]
     """
-    return self._iterate(_KEYS, reverse, *_key_range(self, minimum, maximum, inclusive), True)
+    return self._iterate_between(_KEYS, reverse, *_bounds(minimum, maximum, inclusive), True)
 
 
 def copy_multi_dict(self, path=None):

@@ -126,6 +126,11 @@ void scan_range(const KeyTree& tree, std::uint64_t first, std::uint64_t end, Vis
     }
 }
 
+/// The rank behind the first so many of some entries with the same key, as far as there are.
+std::uint64_t behind(const KeyTree::Equals& equals, std::uint64_t passed) {
+    return equals.first.rank + std::min(passed, equals.end - equals.first.rank);
+}
+
 /// Whether the entry at a rank consists of these bytes.
 bool holds(const KeyTree& tree, std::uint64_t rank, Bytes entry) {
     return rank < tree.size() && std::ranges::equal(tree.resolve(tree.at(rank)), entry);
@@ -238,10 +243,10 @@ bool RawSorted::erase(Bytes sort_key) {
     return true;
 }
 
-bool RawSorted::erase(Bytes sort_key, Bytes entry) {
+bool RawSorted::erase(Bytes sort_key, Bytes entry, std::uint64_t passed) {
     WriteStep step(writable_store());
     const KeyTree tree = pyrsistence::reading(step, id_);
-    const std::uint64_t rank = tree.lower_bound(sort_key);
+    const std::uint64_t rank = tree.lower_bound(sort_key) + passed;
     if (!holds(tree, rank, entry)) return false;
     commit_erase_slice(step, id_, rank, 1);
     return true;
@@ -252,6 +257,28 @@ bool RawSorted::erase_at(std::uint64_t rank, Bytes entry) {
     if (!holds(pyrsistence::reading(step, id_), rank, entry)) return false;
     commit_erase_slice(step, id_, rank, 1);
     return true;
+}
+
+bool RawSorted::erase_at(Rank rank) {
+    WriteStep step(writable_store());
+    const std::uint64_t size = pyrsistence::reading(step, id_).size(), at = rank.in(size);
+    if (at >= size) return false;
+    commit_erase_slice(step, id_, at, 1);
+    return true;
+}
+
+std::uint64_t RawSorted::erase_between(const std::optional<KeyBound>& first, const std::optional<KeyBound>& end) {
+    WriteStep step(writable_store());
+    const KeyTree tree = pyrsistence::reading(step, id_);
+    const auto rank_of = [&tree](const KeyBound& bound) {
+        const KeyTree::Equals equals = tree.equal_range(bound.sort_key);
+        pyrsistence::require_comparable(tree, equals.first, bound.sort_key);
+        return bound.behind ? equals.end : equals.first.rank;
+    };
+    const std::uint64_t from = first ? rank_of(*first) : 0, to = end ? rank_of(*end) : tree.size();
+    if (from >= to) return 0;
+    commit_erase_slice(step, id_, from, to - from);
+    return to - from;
 }
 
 std::uint64_t RawSorted::erase_all(Bytes sort_key) {
@@ -307,6 +334,17 @@ void RawSorted::clear() {
     step.commit(record_header(SortedOp::clear, id_));
 }
 
+bool RawSorted::read_at(Rank rank, Chunk& chunk) const {
+    const ReadStep step = reading();
+    const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
+    chunk.clear();
+    const std::uint64_t at = rank.in(tree.size());
+    if (at >= tree.size()) return false;
+    chunk.add(at, tree.resolve(tree.at(at)));
+    step.finish();
+    return true;
+}
+
 void RawSorted::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
     read_entries(step, SortedRoot::entries(step.pager(), step.root(id_)), from, count, chunk);
@@ -315,16 +353,15 @@ void RawSorted::read(std::uint64_t from, std::size_t count, Chunk& chunk) const 
 void RawSorted::read_behind(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
     const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
-    const KeyTree::Equals equals = tree.equal_range(sort_key);
-    read_entries(step, tree, std::min(equals.first.rank + passed, equals.end), count, chunk);
+    read_entries(step, tree, behind(tree.equal_range(sort_key), passed), count, chunk);
 }
 
 void RawSorted::read_equals(Bytes sort_key, std::uint64_t passed, std::size_t count, Chunk& chunk) const {
     const ReadStep step = reading();
     const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
     const KeyTree::Equals equals = tree.equal_range(sort_key);
-    const std::uint64_t all = equals.end - equals.first.rank, left = all - std::min(passed, all);
-    read_entries(step, tree, equals.end - left, static_cast<std::size_t>(std::min<std::uint64_t>(count, left)), chunk);
+    const std::uint64_t first = behind(equals, passed), left = equals.end - first;
+    read_entries(step, tree, first, static_cast<std::size_t>(std::min<std::uint64_t>(count, left)), chunk);
     chunk.more = chunk.items.size() < left;
 }
 

@@ -560,6 +560,19 @@ def test_a_view_keeps_its_state(tmp_path):
         assert sum(int(part.sum()) for part in a.view()) == sum(range(5, 500_000))
 
 
+def test_a_view_within_a_transaction_ends():
+    """It shows the state before it, and went on for ever where the array had become longer."""
+    with EMArray(None, "i8") as a:
+        a.extend(range(1000))
+        with a.transaction():
+            a.extend(range(500))
+            assert sum(pages.size for pages in a.view()) == 1000
+            assert sum(pages.size for pages in a.view(900, 2000)) == 100
+        with pytest.raises(TypeError):
+            a.view("0")
+        assert sum(pages.size for pages in a.view()) == 1500
+
+
 def test_a_view_costs_no_memory():
     with EMArray(None, "f8", memory_limit=16 << 20) as a:
         a.resize(4 << 20)

@@ -446,6 +446,90 @@ def test_iterating_beside_a_transaction_shows_what_was_before_it(store):
         assert list(ends) == list(range(50, 61, 2))
 
 
+def numbers(of):
+    def make(store):
+        members = store.sorted_set("s")
+        members.update(range(of))
+        return members
+
+    return make
+
+
+def pairs(store):
+    numpy = pytest.importorskip("numpy")
+    array = store.array("a", "i4", 2)
+    array.extend(numpy.zeros((3, 2)))
+    return array
+
+
+def drop(s, *members):
+    for member in members:
+        s.remove(member)
+
+
+# What another thread does in a transaction, what is done beside it, what is left.
+BESIDE = {
+    "delete_range": (numbers(40), lambda s: drop(s, 0, 1, 2), lambda s: s.delete_range(10, 20), [*range(3, 10), *range(21, 40)]),
+    "del of the last": (numbers(9), lambda s: s.add(-1), lambda s: s.__delitem__(-1), [-1, *range(8)]),
+    "del of the last ones": (numbers(9), lambda s: s.add(-1), lambda s: s.__delitem__(slice(-3, None)), [-1, *range(6)]),
+    "del of every second": (numbers(9), lambda s: s.add(-1), lambda s: s.__delitem__(slice(None, None, 2)), [0, 2, 4, 6, 8]),
+    "pop of the last": (numbers(9), lambda s: drop(s, 0), lambda s: s.pop(), [*range(1, 8)]),
+    "columns": (pairs, lambda a: a.__setitem__((slice(None), 1), 5), lambda a: a.__setitem__((slice(None), 0), 7), [[7, 5]] * 3),
+    "an item": (pairs, lambda a: a.__setitem__((0, 1), 5), lambda a: a.__setitem__((0, 0), 7), [[7, 5], [0, 0], [0, 0]]),
+    "some items": (pairs, lambda a: a.__setitem__((0, 1), 5), lambda a: a.__setitem__(([2, 0], 0), 7), [[7, 5], [0, 0], [7, 0]]),
+    "in place": (pairs, lambda a: a.__setitem__(0, 5), lambda a: a.__iadd__(1), [[6, 6], [1, 1], [1, 1]]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_what_is_changed_is_what_is_there_then(store, case):
+    """What was read while another's transaction was open, before the change had to wait for it, was taken for what is there."""
+    make, change, work, expected = BESIDE[case]
+    with Store(store) as shared:
+        container = make(shared)
+        changed, going = threading.Event(), threading.Event()
+
+        def run(number):
+            if number == 0:
+                with shared.transaction():
+                    change(container)
+                    changed.set()
+                    going.wait(60)
+                    time.sleep(0.05)
+            else:
+                changed.wait(60)
+                going.set()
+                work(container)
+
+        in_threads(2, run)
+        assert (container.tolist() if hasattr(container, "tolist") else list(container)) == expected
+        container.check()
+
+
+def test_a_value_that_another_has_stored_is_not_replaced_by_the_default(store):
+    with Store(store) as shared:
+        d = shared.defaultdict("d", lambda: shared.dict("d").setdefault("key", 5) and 0)
+        assert d["key"] == 5 and dict(d) == {"key": 5}
+
+
+def test_discarding_ends_while_others_go_on(store):
+    """It began again whenever anything of the store had changed."""
+    with Store(store) as shared:
+        d, other = shared.multi_dict("d"), shared.dict("other")
+        d.update(("key", number) for number in range(scaled(5000)))
+
+        def change(number):
+            other["changes"] = number
+            d.add("a key before it", number)
+
+        def work():
+            for number in range(20):
+                assert not d.discard("key", -1)
+                assert d.discard("key", number)
+
+        beside(1, change, work)
+
+
 def test_remove_takes_an_equal_item_or_none(store):
     """What had come into the place of the item found was removed in its stead."""
 

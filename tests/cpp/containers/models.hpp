@@ -478,7 +478,8 @@ public:
         const unsigned dice = static_cast<unsigned>(random.below(1000));
         if (dice < (shrink ? 200u : 550u)) put(sorted, random, key);
         else if (dice < 750) erase(sorted, random, key);
-        else if (dice < 800) erase_slice(sorted, random, random.below(entries_.size() + 1));
+        else if (dice < 790) erase_slice(sorted, random, random.below(entries_.size() + 1));
+        else if (dice < 800) erase_places(sorted, random, key);
         else if (dice < 830) change_equals(sorted, random, key);
         else if (dice < 900) get(sorted, random, key);
         else if (dice < 999) read(sorted, random);
@@ -579,14 +580,40 @@ private:
     }
     /// One of the values of a key.
     void discard(RawSorted* sorted, Random& random, std::uint64_t key) {
-        const auto [first, last] = entries_.equal_range(sort_key(key));
+        const std::string sort = sort_key(key);
+        const auto [first, last] = entries_.equal_range(sort);
         const std::uint64_t begin = rank(first), count = rank(last) - begin;
-        const std::uint64_t at = begin + (count > 0 ? random.below(count) : 0);
-        const bool right = count > 0 && random.chance(80);
+        const std::uint64_t passed = count > 0 ? random.below(count) : 0, at = begin + passed;
+        const bool right = count > 0 && random.chance(80), by_rank = random.chance(50);
         if (sorted) {
-            ASSERT_EQ(sorted->erase_at(at, as_bytes(right ? place(at)->second : "x")), right);
+            const std::string expected = right ? place(at)->second : "x";
+            const Bytes entry = as_bytes(expected);
+            ASSERT_EQ(by_rank ? sorted->erase_at(at, entry) : sorted->erase(as_bytes(sort), entry, passed), right);
         }
         if (right) entries_.erase(place(at));
+    }
+    /// Single ones by their places, or all between two keys.
+    void erase_places(RawSorted* sorted, Random& random, std::uint64_t key) {
+        if (random.chance(70)) {
+            const std::uint64_t number = random.below(entries_.size() + 2);
+            const Rank rank = random.chance(50) ? Rank(number) : Rank::end_minus(number);
+            const std::uint64_t at = rank.in(entries_.size());
+            if (sorted) {
+                ASSERT_EQ(sorted->erase_at(rank), at < entries_.size());
+            }
+            if (at < entries_.size()) entries_.erase(place(at));
+            return;
+        }
+        const std::string low = sort_key(key), high = sort_key(key + random.below(5));
+        std::optional<KeyBound> first(KeyBound{as_bytes(low), random.chance(50)}), end(KeyBound{as_bytes(high), random.chance(50)});
+        if (random.chance(3)) (random.chance(50) ? first : end).reset();
+        auto from = !first ? entries_.begin() : first->behind ? entries_.upper_bound(low) : entries_.lower_bound(low);
+        auto to = !end ? entries_.end() : end->behind ? entries_.upper_bound(high) : entries_.lower_bound(high);
+        if (rank(from) > rank(to)) to = from;
+        if (sorted) {
+            ASSERT_EQ(sorted->erase_between(first, end), rank(to) - rank(from));
+        }
+        entries_.erase(from, to);
     }
     void erase_slice(RawSorted* sorted, Random& random, std::uint64_t first) {
         const std::uint64_t count = random.below(random.chance(5) ? 500 : 10);
@@ -643,6 +670,11 @@ private:
         sorted->read_behind(as_bytes(sort), passed, 3, chunk);
         const auto behind = std::next(first, static_cast<std::ptrdiff_t>(std::min(passed, range.size())));
         ASSERT_TRUE(!chunk.items.empty() || behind == entries_.end());
+        expect_entries(chunk, behind);
+        sorted->read_equals(as_bytes(sort), passed, 3, chunk);
+        const auto left = static_cast<std::size_t>(std::distance(behind, last));
+        ASSERT_EQ(chunk.items.empty(), left == 0);
+        ASSERT_EQ(chunk.more, chunk.items.size() < left);
         expect_entries(chunk, behind);
     }
     /// All entries with a key, in the order of their coming.

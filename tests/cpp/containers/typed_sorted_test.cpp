@@ -1,8 +1,10 @@
 // SortedDict, SortedSet, PriorityQueue and MultiDict beside std::map, std::set, std::priority_queue and std::multimap.
 #include <algorithm>
+#include <atomic>
 #include <map>
 #include <queue>
 #include <set>
+#include <thread>
 
 #include "pyrsistence/pyrsistence.hpp"
 #include "support.hpp"
@@ -311,6 +313,51 @@ TEST_F(TypedSortedTest, DiscardingMissesNoValueThatWasThere) {
             }
         }
     }
+}
+
+/// A place was looked for in one step and used in another, when it could be another key's.
+TEST_F(TypedSortedTest, PlacesAreThoseOfTheirKeysBesideOtherThreads) {
+    Store store(dir_ / "store");
+    auto dict = store.sorted_dict<int, int>("dict");
+    auto set = store.sorted_set<int>("set");
+    auto multi = store.multi_dict<int, int>("multi");
+    for (int i = 0; i < 200; ++i) {
+        dict.insert(i, i);
+        set.insert(i);
+        multi.add(i, i);
+        multi.add(i, -i);
+    }
+    std::atomic<bool> stop = false;
+    std::thread others([&] {
+        while (!stop) {
+            dict.erase(0);
+            set.erase(0);
+            multi.erase(0);
+            dict.insert(0, 0);
+            set.insert(0);
+            multi.add(0, 0);
+        }
+    });
+    for (unsigned i = 0; i < scaled(3000); ++i) {
+        const auto found = dict.find(100), below = dict.lower_bound(100), above = dict.upper_bound(100);
+        ASSERT_TRUE(found != dict.end() && below != dict.end() && above != dict.end());
+        ASSERT_EQ(std::tuple(found->first, below->first, above->first), std::tuple(100, 100, 101));
+        ASSERT_EQ(*set.find(100), 100);
+        ASSERT_EQ(*set.upper_bound(100), 101);
+        ASSERT_EQ(multi.find(100)->first, 100);
+        ASSERT_EQ(std::ranges::distance(multi.equal_range(100)), 2);
+        ASSERT_EQ(dict.pop_last(), std::pair(199, 199));
+        dict.insert(199, 199);
+        ASSERT_EQ(dict.erase_range(150, 152), 2u);
+        ASSERT_TRUE(dict.contains(149) && !dict.contains(150) && !dict.contains(151) && dict.contains(152));
+        dict.insert(150, 150);
+        dict.insert(151, 151);
+    }
+    stop = true;
+    others.join();
+    EXPECT_EQ(dict.find(1000), dict.end());
+    EXPECT_EQ(dict.upper_bound(199), dict.end());
+    EXPECT_EQ(dict.lower_bound(-5), dict.begin());
 }
 
 TEST_F(TypedSortedTest, OneStoreHoldsThemAll) {
