@@ -128,11 +128,22 @@ bool BucketTree::full_of(const Place& place, const Bounds& tags) const {
 
 void BucketTree::read_ahead(std::uint64_t first, std::uint64_t end, unsigned most) const {
     if (spine_.empty()) return;
+    PageId run = 0;
+    std::uint64_t pages = 0;
+    const auto read_run = [&] {
+        if (pages > 0) spine_.pager().prefetch(run, pages);
+    };
     for (; first < end && most > 0; --most) {
         const Path path = to_tag(first);
-        spine_.pager().peek(path.leaf);
+        if (path.leaf != run + pages) {
+            read_run();
+            run = path.leaf;
+            pages = 0;
+        }
+        ++pages;
         first = path.bounds.high;
     }
+    read_run();
 }
 
 std::uint64_t BucketTree::readable(std::uint64_t first, std::uint64_t end, unsigned most) const {

@@ -93,7 +93,8 @@ public:
     /// Calls visit(tag, id) for the slots with first <= tag < end, in order, until it returns false.
     template <class Visit>
     void scan(std::uint64_t first, std::uint64_t end, Visit&& visit) const;
-    /// Starts loading up to `most` buckets, from that of `first` on; none beyond the tag `end`.
+    /// Starts loading up to `most` buckets, from that of `first` on; none beyond the tag `end`. Those that lie side by
+    /// side in the file, as a sweep writes them, are read together.
     void read_ahead(std::uint64_t first, std::uint64_t end, unsigned most) const;
     /// Where the tags of these buckets end, at most at `end`; before the first one that is damaged.
     std::uint64_t readable(std::uint64_t first, std::uint64_t end, unsigned most) const;

@@ -117,9 +117,12 @@ void HashIndex::sweep_on() {
     else read_ahead(end);
 }
 
+/// Of the next two ranges: a sweep that waits for the disk keeps everybody waiting.
 void HashIndex::read_ahead(std::uint64_t first) const {
     try {
-        base_.read_ahead(first, filter_.range(first).tags.high, kSweepBuckets);
+        std::uint64_t end = filter_.range(first).tags.high;
+        if (end < kEndOfTags) end = filter_.range(end).tags.high;
+        base_.read_ahead(first, end, 2 * kSweepBuckets);
     } catch (const CorruptionError&) {
         // Nothing depends on it.
     }

@@ -54,8 +54,12 @@ bool TagFilter::may_hold(std::uint64_t tag) const {
     return holds(page, hash);
 }
 
+/// From the disk, too: several looks then wait for it together.
 void TagFilter::prefetch(std::uint64_t tag) const {
-    Spine<InnerNode<false>>::prefetch(spine_.pager().read(to(tag).leaf), {0, block_of(mix(tag))});
+    const PageId id = to(tag).leaf;
+    const std::byte* page = spine_.pager().peek(id);
+    if (page == nullptr) page = spine_.pager().mapped(id);
+    if (page != nullptr) Spine<InnerNode<false>>::prefetch(page, {0, block_of(mix(tag))});
 }
 
 void TagFilter::start() {

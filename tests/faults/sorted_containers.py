@@ -197,13 +197,6 @@ FAULTS = [
         tests=["RawSortedTest/*.BehavesAsAMapOfSmallEntries"],
     ),
     dict(
-        name="an iterator goes on by ranks after another thread's change",
-        file=DICT,
-        text="            if (placed && (changed || chunk.version != version)) container.read_behind(last, met, count, chunk);",
-        instead="            if (placed && changed) container.read_behind(last, met, count, chunk);",
-        tests=["TypedSortedTest.PlacesAreThoseOfTheirKeysBesideOtherThreads"],
-    ),
-    dict(
         name="an iterator forgets the ends of its range when it finds its place again",
         file="bindings/sorted_parts.cpp",
         text="        end_ = greatest_ ? rank_of(*greatest_) : size;",
