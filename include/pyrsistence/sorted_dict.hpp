@@ -130,6 +130,7 @@ public:
     }
     /// From this key on; the end if it is not there.
     static SortedIterator find(const RawSorted& container, Bytes sort_key) {
+        if (!container.contains(sort_key)) return {};  // the entry behind it may be one that cannot be decoded
         SortedIterator found(container, KeyBound{sort_key});
         const bool there = found.cursor_ && std::ranges::equal(found.cursor_->last.view(), sort_key);
         return there ? found : SortedIterator();

@@ -99,6 +99,8 @@ public:
     void prefetch(PageId id, std::uint64_t pages = 1);
     /// Whether the pages are more than what the page cache is likely to keep.
     bool outgrows_memory() const noexcept { return space_.page_count() > cached_pages_; }
+    /// Whether so many pages, all of them in use, are too many for the page cache to keep beside what passes through it.
+    bool crowds_memory(std::uint64_t pages) const noexcept { return pages > cached_pages_ / 4; }
     /// Tells the kernel that the page is in use, if the file is larger than memory, by reading at the offset. Nothing
     /// happens if it was not read before.
     void touch(PageId id, std::size_t offset = 0) {

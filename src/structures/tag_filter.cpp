@@ -54,12 +54,13 @@ bool TagFilter::may_hold(std::uint64_t tag) const {
     return holds(page, hash);
 }
 
-/// From the disk, too: several looks then wait for it together.
+/// Asking for what is in memory takes time, too.
 void TagFilter::prefetch(std::uint64_t tag) const {
     const PageId id = to(tag).leaf;
-    const std::byte* page = spine_.pager().peek(id);
-    if (page == nullptr) page = spine_.pager().mapped(id);
-    if (page != nullptr) Spine<InnerNode<false>>::prefetch(page, {0, block_of(mix(tag))});
+    storage::Pager& pager = spine_.pager();
+    const std::uint64_t pages = RootField::entries(spine_.root());
+    if (pager.crowds_memory(pages)) pager.prefetch(id);
+    else Spine<InnerNode<false>>::prefetch(pager.read(id), {0, block_of(mix(tag))});
 }
 
 void TagFilter::start() {

@@ -25,7 +25,7 @@ public:
 
     /// False only if the tag is surely not there. O(log n), one page per level; true if not started().
     bool may_hold(std::uint64_t tag) const;
-    /// Starts loading what may_hold() will read.
+    /// Starts loading what may_hold() will read; from the disk, too, so that several looks wait for it together.
     void prefetch(std::uint64_t tag) const;
     /// What one page covers.
     struct Range {
