@@ -80,22 +80,28 @@ std::optional<Value> take_entry(RawSorted& container, Rank rank) {
 
 /// Removes the first entry with a key of which matches(entry) is true; false if there is none. `container()` points to
 /// the container, and is called anew for each step: what it returns is not held while `matches` runs, which may do
-/// anything. Many entries are copied all at once, so that what others do meanwhile is no reason to begin again.
+/// anything. After others have come between twice all entries with the key are copied at once, which ends in any case.
 template <class Access, class Matches>
 bool erase_first_match(Access container, Bytes sort_key, Matches matches) {
     constexpr std::size_t kFew = 1024;
-    bool all = false;
-    for (Chunk chunk;;) {
-        if (all) container()->read_all(sort_key, chunk);
-        else container()->read_equals(sort_key, 0, kFew, chunk);
-        std::size_t found = 0;
-        while (found < chunk.items.size() && !matches(chunk.entry(found))) ++found;
-        if (found == chunk.items.size()) {
-            if (!chunk.more) return false;
-            all = true;
-        } else if (container()->erase(sort_key, chunk.entry(found), found)) {
-            return true;
+    Chunk chunk;
+    std::uint64_t passed = 0, version = 0;
+    for (unsigned disturbed = 0;;) {
+        if (disturbed < 2) container()->read_equals(sort_key, passed, kFew, chunk);
+        else container()->read_all(sort_key, chunk);
+        if (passed == 0 || chunk.version == version) {  // else those that were passed may be others now
+            version = chunk.version;
+            std::size_t found = 0;
+            while (found < chunk.items.size() && !matches(chunk.entry(found))) ++found;
+            if (found == chunk.items.size()) {
+                if (!chunk.more) return false;
+                passed += found;
+                continue;
+            }
+            if (container()->erase(sort_key, chunk.entry(found), passed + found)) return true;
         }
+        passed = 0;
+        ++disturbed;
     }
 }
 

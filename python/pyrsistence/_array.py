@@ -160,6 +160,8 @@ def _collect(self, found, make):
         block = _read(self, first, end - first)
         filled = first + len(block)
         found[first:filled] = make(block, first, filled)
+        if filled < end:
+            break
     return found[:filled]
 
 

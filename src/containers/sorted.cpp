@@ -339,10 +339,10 @@ bool RawSorted::read_at(Rank rank, Chunk& chunk) const {
     const KeyTree tree = SortedRoot::entries(step.pager(), step.root(id_));
     chunk.clear();
     const std::uint64_t at = rank.in(tree.size());
-    if (at >= tree.size()) return false;
-    chunk.add(at, tree.resolve(tree.at(at)));
+    const bool found = at < tree.size();
+    if (found) chunk.add(at, tree.resolve(tree.at(at)));
     step.finish();
-    return true;
+    return found;
 }
 
 void RawSorted::read(std::uint64_t from, std::size_t count, Chunk& chunk) const {

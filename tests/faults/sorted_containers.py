@@ -178,15 +178,15 @@ FAULTS = [
     dict(
         name="a value that others moved is not discarded",
         file=DICT,
-        text="        } else if (container()->erase(sort_key, chunk.entry(found), found)) {\n            return true;\n",
-        instead="        } else {\n            return container()->erase(sort_key, chunk.entry(found), found);\n",
+        text="            if (container()->erase(sort_key, chunk.entry(found), passed + found)) return true;\n",
+        instead="            return container()->erase(sort_key, chunk.entry(found), passed + found);\n",
         tests=["TypedSortedTest.DiscardingMissesNoValueThatWasThere"],
     ),
     dict(
         name="a value behind the first thousand of its key is not looked for",
         file=DICT,
-        text="            if (!chunk.more) return false;",
-        instead="            if (!chunk.more || !all) return false;",
+        text="                if (!chunk.more) return false;",
+        instead="                if (!chunk.more || passed == 0) return false;",
         tests=["TypedSortedTest.DiscardingMissesNoValueThatWasThere"],
     ),
     dict(

@@ -9,6 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import support
+from pyrsistence import _array
 from pyrsistence import (
     ClosedError,
     CorruptionError,
@@ -558,6 +559,19 @@ def test_a_view_keeps_its_state(tmp_path):
     del pages, rest
     with EMArray(tmp_path / "a", mode="r") as a:
         assert sum(int(part.sum()) for part in a.view()) == sum(range(5, 500_000))
+
+
+def test_what_is_collected_ends_where_the_array_does_by_then():
+    """What had been cut off meanwhile was memory that nobody had written."""
+    with EMArray(None, "i8") as a:
+        a.extend(range(100_000))
+
+        def cut(block, first, end):
+            if len(a) > 40_000:
+                a.truncate(40_000)
+            return block
+
+        assert _array._collect(a, np.full(len(a), -7), cut).tolist() == list(range(40_000))
 
 
 def test_a_view_within_a_transaction_ends():
