@@ -296,7 +296,7 @@ void bind_multi_dict(nb::module_& module) {
                   {"__reversed__", guarded<&entries<Part::keys, true, Repeats::once>>, METH_NOARGS, kReversedDoc},
                   {"_add_pairs", guarded<&add_pairs>, METH_O, nullptr},
                   {"_iterate", fast(guarded<&sorted::iterate_slice>), METH_FASTCALL, nullptr},
-                                   {"_iterate_between", fast(guarded<&sorted::iterate_between>), METH_FASTCALL, nullptr},
+                  {"_iterate_between", fast(guarded<&sorted::iterate_between>), METH_FASTCALL, nullptr},
                   {"_values", guarded<&entries<Part::values, false, Repeats::all>>, METH_NOARGS, nullptr},
                   {"_items", guarded<&entries<Part::items, false, Repeats::all>>, METH_NOARGS, nullptr}}});
 }

@@ -14,6 +14,7 @@ namespace pyrsistence::bindings::sorted {
 namespace {
 
 constexpr std::size_t kFirstChunk = 16, kMaxChunk = 1024;
+constexpr std::uint64_t kNoVersion = 0;  ///< that no state has
 
 /// Of NumPy itself: its classes are static, which one made in Python never is.
 bool is_numpys(PyTypeObject* type) noexcept {
@@ -45,13 +46,13 @@ std::optional<Bound> bound_of(PyObject* key, PyObject* behind) {
     return Bound{std::string(as_text(sort_key)), checked(PyObject_IsTrue(behind)) != 0};
 }
 
-/// What an iterator goes through: what lies between two keys, or ranks.
+/// What an iterator goes through: what lies between two ranks if they are given, else between two keys, or all.
 struct Range {
     std::optional<Bound> least, greatest;
     std::optional<RankRange> ranks;
 };
 
-/// Walks from one rank to another. When the container changes it finds its place again by the key it returned last, and
+/// Walks through a range by ranks. When the container changes it finds its place again by the key it returned last, and
 /// the ends of its range by their keys: those it was given, or those that were there when it began.
 class Iterator {
 public:
@@ -60,12 +61,12 @@ public:
           by_rank_(collection_of(container).kind().repeats_keys && !once_), least_(std::move(range.least)), greatest_(std::move(range.greatest)) {
         const Engine engine(collection_of(container));
         serial_ = engine.serial();
-        const std::uint64_t version = engine->version();  // before all that it is to tell of
         size_ = engine->size();
         for (const std::optional<Bound>* bound : {&least_, &greatest_}) {
             if (*bound) engine->require_comparable(as_bytes((*bound)->sort_key));
         }
-        if (range.ranks) begin_at(engine, *range.ranks, version);
+        while (range.ranks && !begin_at(engine, *range.ranks)) {
+        }
     }
 
     PyObject* next() {
@@ -87,15 +88,19 @@ public:
     void clear() { const nb::object container = std::move(container_); }
 
 private:
-    void begin_at(const Engine& engine, const RankRange& ranks, std::uint64_t version) {
-        chunk_.version = version;
+    /// False if another thread came between its steps: then what it has found is of no use.
+    bool begin_at(const Engine& engine, const RankRange& ranks) {
+        chunk_.version = engine->version();
         placed_ = true;
+        size_ = engine->size();
         first_ = ranks.first;
         end_ = std::min(ranks.end, size_);
+        const bool bounded = first_ < end_ && !by_rank_;
+        least_ = bounded && first_ > 0 ? bound_at(engine, first_, false) : std::nullopt;
+        greatest_ = bounded && end_ < size_ ? bound_at(engine, end_ - 1, true) : std::nullopt;
+        if (engine->version() != chunk_.version) return false;
         if (first_ >= end_ && size_ > 0) container_.reset();  // a range that is empty stays so
-        if (first_ >= end_ || by_rank_) return;
-        if (first_ > 0) least_ = bound_at(engine, first_, false);
-        if (end_ < size_) greatest_ = bound_at(engine, end_ - 1, true);
+        return true;
     }
     /// Nothing if there is none any more.
     static std::optional<Bound> bound_at(const Engine& engine, std::uint64_t rank, bool behind) {
@@ -112,14 +117,13 @@ private:
             if (once_ && started_ && !changed) pass_over(engine);
             if (!changed && at_ < chunk_.items.size()) return true;
             if (changed) find_place(engine);
-            if (first_ >= end_) return false;
             count_ = changed && started_ ? 1 : std::clamp<std::size_t>(2 * count_, kFirstChunk, kMaxChunk);
-            const std::size_t count = std::min<std::uint64_t>(count_, end_ - first_);
+            const std::size_t count = std::min<std::uint64_t>(count_, end_ - std::min(first_, end_));
             if (backwards_) engine->read_back(end_, count, chunk_);
             else engine->read(first_, count, chunk_);
             at_ = 0;
             if (chunk_.version == version) return !chunk_.items.empty();
-            chunk_.version = version;  // another thread was between: the ranks may mean other entries now
+            chunk_.version = kNoVersion;  // another thread was between: the ranks may mean other entries now
         }
     }
     /// Goes behind the entries with the key returned last: those that were read, then all others.

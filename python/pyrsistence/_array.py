@@ -671,7 +671,7 @@ def _in_place(ufunc, symbol):
             _change(self, first, end, lambda block: apply(block, part(first, end), out=block, casting="same_kind"))
         return self
 
-    operation.__doc__ = f"Apply {symbol} to every item, 256 KiB at a time."
+    operation.__doc__ = f"Apply {symbol} to every item, 256 KiB at a time; each of these is one moment for other threads."
     return operation
 
 

@@ -246,7 +246,7 @@ bool RawSorted::erase(Bytes sort_key) {
 bool RawSorted::erase(Bytes sort_key, Bytes entry, std::uint64_t passed) {
     WriteStep step(writable_store());
     const KeyTree tree = pyrsistence::reading(step, id_);
-    const std::uint64_t rank = tree.lower_bound(sort_key) + passed;
+    const std::uint64_t rank = behind(tree.equal_range(sort_key), passed);
     if (!holds(tree, rank, entry)) return false;
     commit_erase_slice(step, id_, rank, 1);
     return true;

@@ -246,9 +246,9 @@ void Pager::make_room_ahead() {
         end = std::exchange(room_asked_, 0);
     }
     if (end == 0) return;
-    const std::uint64_t size = file_.size();
-    if (end * kPageSize <= size) return;
     try {
+        const std::uint64_t size = file_.size();
+        if (end * kPageSize <= size) return;
         file_.allocate(size, end * kPageSize - size);
     } catch (const StorageError&) {
         return;  // who needs the room is told

@@ -157,7 +157,7 @@ void Store::commit_outermost(Guard& lock) {
         throw;
     }
     let_go(transaction_->base.epoch);
-    committed();  // what others see changes only now
+    if (version_ != transaction_->base.version) committed();  // what others see changes only now
     end_transaction();
 }
 
